@@ -1,0 +1,134 @@
+#include "base/log.h"
+
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/cleanup.h"
+#include "base/utf8.h"
+
+/* Written on start and by SIGUSR1 alone, read by every thread. */
+static atomic_int level_now = LOG_LEVEL_INFO;
+static bool use_syslog;
+
+void log_open(const char *program, bool to_syslog)
+{
+	use_syslog = to_syslog;
+	if (to_syslog)
+		openlog(program, LOG_PID, LOG_DAEMON);
+}
+
+void log_set_level(enum log_level level)
+{
+	atomic_store_explicit(&level_now, (int)level, memory_order_relaxed);
+}
+
+enum log_level log_get_level(void)
+{
+	return (enum log_level)atomic_load_explicit(&level_now,
+						    memory_order_relaxed);
+}
+
+const char *log_level_name(enum log_level level)
+{
+	static const char *const names[] = {"DEBUG", "INFO", "WARNING",
+					    "ERROR"};
+
+	return names[level];
+}
+
+static void add_escaped(struct buf *out, struct span raw)
+{
+	size_t at = 0;
+
+	while (at < raw.len) {
+		struct span rest = span_make(raw.ptr + at, raw.len - at);
+		uint32_t code;
+		size_t len = utf8_decode(rest, &code);
+
+		/* C0 and C1 controls, and the line separators of Unicode */
+		if (len == 0 || code < 0x20 || (code >= 0x7f && code < 0xa0) ||
+		    code == 0x2028 || code == 0x2029) {
+			len = len ? len : 1;
+			for (size_t i = 0; i < len; i++)
+				buf_printf(out, "\\x%02x",
+					   (uint8_t)rest.ptr[i]);
+		} else {
+			buf_add(out, span_make(rest.ptr, len));
+		}
+		at += len;
+	}
+}
+
+static int syslog_priority(enum log_level level)
+{
+	static const int priorities[] = {LOG_DEBUG, LOG_INFO, LOG_WARNING,
+					 LOG_ERR};
+
+	return priorities[level];
+}
+
+static void add_time(struct buf *out)
+{
+	struct timespec now;
+	struct tm local;
+	char text[32];
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	localtime_r(&now.tv_sec, &local);
+	strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S", &local);
+	buf_printf(out, "%s.%03ld ", text, now.tv_nsec / 1000000);
+}
+
+void log_line(enum log_level level, const char *format, ...)
+{
+	CLEANUP(buf_done) struct buf raw = {0};
+	CLEANUP(buf_done) struct buf line = {0};
+	va_list args;
+
+	if (level < log_get_level())
+		return;
+	va_start(args, format);
+	buf_vprintf(&raw, format, args);
+	va_end(args);
+
+	if (!use_syslog)
+		add_time(&line);
+	buf_printf(&line, "%s ", log_level_name(level));
+	add_escaped(&line, buf_span(&raw));
+	if (buf_failed(&raw) || buf_failed(&line))
+		return;
+	if (use_syslog) {
+		syslog(syslog_priority(level), "%s", line.data);
+		return;
+	}
+	buf_char(&line, '\n');
+	/* One write, so that lines of threads do not mix. A log that cannot be
+	 * written has nobody to be told to. */
+	if (write(STDERR_FILENO, line.data, line.len) < 0)
+		return;
+}
+
+bool log_limit_allows(struct log_limit *limit, uint64_t now_us,
+		      uint64_t *ret_suppressed)
+{
+	*ret_suppressed = 0;
+	if (now_us - limit->window_us >= limit->interval_us) {
+		limit->window_us = now_us;
+		limit->used = 0;
+		*ret_suppressed = limit->suppressed;
+		limit->suppressed = 0;
+	}
+	if (limit->used >= limit->burst) {
+		limit->suppressed++;
+		return false;
+	}
+	limit->used++;
+	return true;
+}
