@@ -143,7 +143,7 @@ void json_float(struct json_writer *w, const char *key, double value)
 	char text[40] = "";
 
 	if (!isfinite(value)) {
-		json_null(w, key);
+		json_nothing(w, key);
 		return;
 	}
 	begin_value(w, key);
@@ -167,7 +167,7 @@ void json_bool(struct json_writer *w, const char *key, bool value)
 	buf_add(w->out, value ? SPAN("true") : SPAN("false"));
 }
 
-void json_null(struct json_writer *w, const char *key)
+void json_nothing(struct json_writer *w, const char *key)
 {
 	begin_value(w, key);
 	buf_add(w->out, SPAN("null"));
