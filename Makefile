@@ -1,0 +1,65 @@
+# What people type. The build itself is Meson's; `make help` lists the targets.
+
+BUILD ?= build
+PREFIX ?= /usr/local
+DESTDIR ?=
+PYTHON = /usr/bin/python3
+
+sources = $(shell git ls-files 'src/*.[ch]' 'tests/*.[ch]' 'bench/*.[ch]')
+
+all:
+	@tools/deps.sh --check build
+	@tools/build.sh $(BUILD)
+
+help:
+	@echo 'make            build into $(BUILD)/'
+	@echo 'make deps       install what the build needs (Debian, as root)'
+	@echo 'make deps-test  install what the tests need as well'
+	@echo 'make run        build, and run a dispatcher and a relay on loopback'
+	@echo 'make check      build with sanitizers and run every test'
+	@echo 'make check-long the same with long fuzzing'
+	@echo 'make bench      run the benchmarks'
+	@echo 'make lint       clang-tidy and cppcheck'
+	@echo 'make format     clang-format over the sources'
+	@echo 'make install    install under DESTDIR and PREFIX ($(PREFIX))'
+	@echo 'make clean      remove what was built'
+
+deps:
+	@tools/deps.sh build
+
+deps-test:
+	@tools/deps.sh build test
+
+# The last line is run.py itself, so that it gets make's signals.
+run:
+	@tools/deps.sh build
+	@tools/build.sh $(BUILD)
+	@tools/run.py --build $(BUILD)
+
+check:
+	@tools/deps.sh build test
+	@tools/check.py
+
+check-long:
+	@tools/deps.sh build test
+	@tools/check.py --long
+
+bench: all
+	@bench/run.sh $(BUILD)
+
+install: all
+	@meson configure $(BUILD) --prefix '$(PREFIX)'
+	@DESTDIR='$(DESTDIR)' meson install -C $(BUILD)
+
+format:
+	@tools/deps.sh lint
+	@clang-format -i $(sources)
+
+lint:
+	@tools/deps.sh build test lint
+	@tools/lint.sh
+
+clean:
+	@rm -rf build build-asan build-clang build-tsan build-fuzz build-check
+
+.PHONY: all help deps deps-test run check check-long bench install format lint clean
