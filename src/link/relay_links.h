@@ -1,0 +1,118 @@
+#pragma once
+/**
+ * @file link/relay_links.h  The relay's links to its dispatchers
+ *
+ * The relay dials every address of every dispatcher that it knows, says `ping
+ * {json}`, takes commands and writes replies and `expired` records. Names are
+ * looked up again and again; an address that vanishes is hung up on. A link
+ * counts as up from the first line that the dispatcher says: under TLS 1.3 we
+ * have finished the handshake before it has looked at our certificate. One
+ * loop, one thread.
+ */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/span.h"
+#include "conf/conf.h"
+#include "link/link.h"
+#include "net/loop.h"
+#include "net/tls.h"
+#include "proto/command.h"
+
+#define RELAY_LINKS_MAX 256 /* dispatcher addresses in a process's life */
+#define RELAY_LINKS_MAX_ADDRESSES 32 /* of one name */
+
+struct relay_links;
+
+struct relay_links_config {
+	struct loop *loop;
+	struct tls_context *tls; /* NULL: plain TCP, for tests */
+	const struct conf_host_list *dispatchers;
+	struct link_hello hello;
+	uint64_t dns_check_interval_us, keepalive_interval_us;
+	uint64_t reconnect_delay_us;
+	uint64_t first_reconnect_us; /* after a link that was up; 0: 1 s */
+	uint64_t verify_interval_us; /* 0: never; without tls: never */
+	size_t max_records;          /* waiting for one dispatcher; 0: 65536 */
+};
+
+/** A command that waits for its reply: who asked, on which connection. Copy it.
+ */
+struct relay_request {
+	unsigned owner; /* the dispatcher; stable for the life of the process */
+	uint32_t session; /* of the owner's connections, the one it came on */
+	uint64_t seq;
+};
+
+struct relay_links_handlers {
+	/** A well-formed command (`update`, `remove`, `summary`, `sessions`, or
+	 * one that nobody knows). Answer it now or later by
+	 * relay_links_reply(). */
+	void (*command)(const struct relay_request *request,
+			const struct command *command, void *arg);
+};
+
+/**
+ * Start to dial. What config points to has to live as long as the links.
+ *
+ * @return 0 or -ENOMEM
+ */
+int relay_links_new(struct relay_links **ret,
+		    const struct relay_links_config *config,
+		    const struct relay_links_handlers *handlers, void *arg);
+
+/** Hang up on all. Records that still wait are logged and lost. @return NULL */
+struct relay_links *relay_links_free(struct relay_links *links);
+
+/**
+ * Write `SEQ text`. A text that is longer than a line may be becomes `error`.
+ *
+ * @return 0, or -ENOTCONN: the connection that asked is gone and nobody will
+ * read this. The final record of a session has to go out as `expired` then
+ */
+int relay_links_reply(struct relay_links *links,
+		      const struct relay_request *request, struct span text);
+
+/**
+ * Send `expired {json}` to the owner; while its link is down the record waits.
+ * Too many: the oldest is dropped, with an error in the log that holds it.
+ */
+void relay_links_expired(struct relay_links *links, unsigned owner,
+			 struct span json);
+
+/** Has the dispatcher announced this on its present connection? */
+bool relay_links_has_feature(const struct relay_links *links, unsigned owner,
+			     enum link_feature feature);
+
+/** "10.0.0.1:25060", with the name that it was found by. For logs. */
+const char *relay_links_owner_name(const struct relay_links *links,
+				   unsigned owner);
+
+struct relay_links_counts {
+	size_t known;           /* addresses to be linked to, now */
+	size_t up;              /* links that are up, now */
+	size_t records_waiting; /* now, for all dispatchers */
+	uint64_t connected;     /* links that came up */
+	uint64_t lost;          /* links that were up and went down */
+	uint64_t failed;        /* attempts that led to no link */
+	uint64_t commands;      /* well-formed ones */
+	uint64_t commands_bad;
+	uint64_t replies_lost; /* asked for on a connection that is gone */
+	uint64_t records_sent;
+	uint64_t records_dropped;
+	uint64_t lookups_failed;
+};
+
+void relay_links_count(const struct relay_links *links,
+		       struct relay_links_counts *ret);
+
+typedef void relay_links_closed_h(void *arg);
+
+/**
+ * The relay stops: wait until all records are sent and all replies are written,
+ * but no longer than the grace, then hang up and call the handler (once, from
+ * the loop). Until then the links work as before. Free the links afterwards.
+ */
+void relay_links_close(struct relay_links *links, uint64_t grace_us,
+		       relay_links_closed_h *closed, void *arg);
