@@ -102,7 +102,8 @@ bool ip_network_contains(const struct ip_network *net, const struct ip_addr *ip)
 	       prefix_matches(net->ip.bytes, ip->bytes, net->prefix_len);
 }
 
-const char *ip_format(const struct ip_addr *ip, char text[static ADDR_TEXT_SIZE])
+const char *ip_format(const struct ip_addr *ip,
+		      char text[static ADDR_TEXT_SIZE])
 {
 	if (!ip_is_set(ip) ||
 	    !inet_ntop(ip->family, ip->bytes, text, ADDR_TEXT_SIZE))
@@ -127,7 +128,8 @@ struct endpoint endpoint_from_sockaddr(const void *sockaddr)
 	struct endpoint ep = {0};
 	sa_family_t family;
 
-	memcpy(&family, (const char *)sockaddr + offsetof(struct sockaddr, sa_family),
+	memcpy(&family,
+	       (const char *)sockaddr + offsetof(struct sockaddr, sa_family),
 	       sizeof(family));
 	if (family == AF_INET) {
 		const struct sockaddr_in *in4 = sockaddr;
@@ -171,8 +173,14 @@ static bool in_any(const struct ip_addr *ip, const struct ip_network *nets,
 	return false;
 }
 
-#define NET4(a, b, c, d, len) {{{a, b, c, d}, AF_INET}, len}
-#define NET6(a, b, len) {{{a, b}, AF_INET6}, len}
+#define NET4(a, b, c, d, len)                                                  \
+	{                                                                      \
+		{{a, b, c, d}, AF_INET}, len                                   \
+	}
+#define NET6(a, b, len)                                                        \
+	{                                                                      \
+		{{a, b}, AF_INET6}, len                                        \
+	}
 #define IN_ANY(ip, nets) in_any(ip, nets, ARRAY_SIZE(nets))
 
 bool ip_is_unspecified(const struct ip_addr *ip)
@@ -215,11 +223,11 @@ bool ip_is_multicast(const struct ip_addr *ip)
 bool ip_is_private(const struct ip_addr *ip)
 {
 	static const struct ip_network nets[] = {
-		NET4(10, 0, 0, 0, 8),    NET4(172, 16, 0, 0, 12),
+		NET4(10, 0, 0, 0, 8),     NET4(172, 16, 0, 0, 12),
 		NET4(192, 168, 0, 0, 16), NET4(100, 64, 0, 0, 10),
-		NET4(127, 0, 0, 0, 8),   NET4(169, 254, 0, 0, 16),
-		NET4(0, 0, 0, 0, 8),     NET6(0xfc, 0x00, 7),
-		NET6(0xfe, 0x80, 10),    {{{0}, AF_INET6}, 127},
+		NET4(127, 0, 0, 0, 8),    NET4(169, 254, 0, 0, 16),
+		NET4(0, 0, 0, 0, 8),      NET6(0xfc, 0x00, 7),
+		NET6(0xfe, 0x80, 10),     {{{0}, AF_INET6}, 127},
 	};
 
 	return IN_ANY(ip, nets);

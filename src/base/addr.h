@@ -51,10 +51,12 @@ int ip_parse(struct span text, struct ip_addr *ret);
 /** Read "10.0.0.0/8", "fd00::/8" or a single address. @return 0 or -EINVAL */
 int ip_network_parse(struct span text, struct ip_network *ret);
 
-bool ip_network_contains(const struct ip_network *net, const struct ip_addr *ip);
+bool ip_network_contains(const struct ip_network *net,
+			 const struct ip_addr *ip);
 
 /** The numeric form, without brackets. @return text; "none" for no address */
-const char *ip_format(const struct ip_addr *ip, char text[static ADDR_TEXT_SIZE]);
+const char *ip_format(const struct ip_addr *ip,
+		      char text[static ADDR_TEXT_SIZE]);
 
 /** "10.0.0.1:5000" or "[2001:db8::1]:5000". @return text */
 const char *endpoint_format(const struct endpoint *ep,

@@ -87,8 +87,7 @@ static void grow(struct hash_table *table)
 	bigger.buckets = calloc(bigger.size, sizeof(struct hash_node *));
 	if (!bigger.buckets)
 		return;
-	hash_for_each_safe(node, table)
-	{
+	hash_for_each_safe (node, table) {
 		struct hash_node **bucket = bucket_of(&bigger, node->hash);
 
 		node->next = *bucket;

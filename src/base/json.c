@@ -15,8 +15,8 @@ static void string(struct buf *out, struct span s)
 	buf_char(out, '"');
 	while (at < s.len) {
 		uint32_t code;
-		size_t len = utf8_decode(span_make(s.ptr + at, s.len - at),
-					 &code);
+		size_t len =
+			utf8_decode(span_make(s.ptr + at, s.len - at), &code);
 
 		if (len == 0) {
 			code = (uint8_t)s.ptr[at];

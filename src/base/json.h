@@ -38,8 +38,8 @@ void json_u64(struct json_writer *w, const char *key, uint64_t value);
 void json_float(struct json_writer *w, const char *key, double value);
 void json_bool(struct json_writer *w, const char *key, bool value);
 void json_nothing(struct json_writer *w, const char *key);
-/* The word of JSON for it, where jansson, which has a json_null() of its own, is
- * not included before this file. Never a symbol: jansson would call ours. */
+/* The word of JSON for it, where jansson, which has a json_null() of its own,
+ * is not included before this file. Never a symbol: jansson would call ours. */
 #ifndef JANSSON_H
 static inline void json_null(struct json_writer *w, const char *key)
 {

@@ -33,7 +33,8 @@ static inline struct span span_make(const void *ptr, size_t len)
 
 static inline bool span_equal(struct span a, struct span b)
 {
-	return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
+	return a.len == b.len &&
+	       (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
 }
 
 bool span_starts_with(struct span s, struct span prefix);
@@ -45,7 +46,8 @@ struct span span_trim(struct span s);
 /**
  * Cut off the part before the first separator; the separator is dropped.
  *
- * @param rest  In: the whole; out: what follows the separator. Unchanged on false
+ * @param rest  In: the whole; out: what follows the separator. Unchanged on
+ * false
  * @return false if there is no separator
  */
 bool span_cut(struct span *rest, char separator, struct span *ret_head);

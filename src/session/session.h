@@ -2,10 +2,11 @@
 /**
  * @file session/session.h  The sessions of a relay
  *
- * A session is one call: call-id and from-tag, with its caller and its callee. Updates
- * change it, a remove or a timeout ends it. Time is passed in. Logs one line for each
- * thing that happened to a call, all starting `[call-id]`; sends nothing: what
- * has to go out comes through the handlers. One table per relay, control thread only.
+ * A session is one call: call-id and from-tag, with its caller and its callee.
+ * Updates change it, a remove or a timeout ends it. Time is passed in. Logs one
+ * line for each thing that happened to a call, all starting `[call-id]`; sends
+ * nothing: what has to go out comes through the handlers. One table per relay,
+ * control thread only.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -22,7 +23,8 @@ struct session;
 struct sessions_config {
 	struct ip_addr local_ip;      /* where the ports are bound */
 	struct ip_addr advertised_ip; /* what replies say; unset: local_ip */
-	uint16_t port_first, port_last; /* pairs inside [first, last) */
+	uint32_t port_first,
+		port_end; /* pairs inside [first, end); end up to 65536 */
 	uint64_t port_rest_us;
 	uint64_t stream_timeout_us, on_hold_timeout_us, unanswered_timeout_us;
 };
@@ -35,13 +37,15 @@ struct session_time {
 /** Why a session ended. Shown in the log line. */
 enum session_end {
 	SESSION_END_REMOVED,
-	SESSION_END_TIMEOUT,	/* its last stream fell silent, or stayed on hold too long */
-	SESSION_END_UNANSWERED,	/* no answer within unanswered_timeout */
-	SESSION_END_NO_STREAM,	/* every stream rejected or closed */
-	SESSION_END_SHUTDOWN	/* the relay stops */
+	SESSION_END_TIMEOUT, /* its last stream fell silent, or stayed on hold
+				too long */
+	SESSION_END_UNANSWERED, /* no answer within unanswered_timeout */
+	SESSION_END_NO_STREAM,  /* every stream rejected or closed */
+	SESSION_END_SHUTDOWN    /* the relay stops */
 };
 
-/** What a handler is told of a session that ended; it lives for the call only. */
+/** What a handler is told of a session that ended; it lives for the call only.
+ */
 struct session_final {
 	const struct session_statistics *statistics;
 	enum session_end end;
@@ -49,20 +53,25 @@ struct session_final {
 };
 
 struct session_handlers {
-	/** A session ended by itself or by sessions_end_all(): report it as expired. */
+	/** A session ended by itself or by sessions_end_all(): report it as
+	 * expired. */
 	void (*expired)(const struct session_final *final, void *arg);
 };
 
-/** The streams of one message, as ports. Text for the reply is the caller's work. */
+/** The streams of one message, as ports. Text for the reply is the caller's
+ * work. */
 struct session_ports {
 	struct ip_addr ip;
 	size_t count;
-	uint16_t ports[UPDATE_MAX_STREAMS]; /* 0: rejected, closed, one too many */
+	uint16_t ports[UPDATE_MAX_STREAMS]; /* 0: rejected, closed, one too many
+					     */
 };
 
 int sessions_new(struct sessions **ret, const struct sessions_config *config,
-		 struct media *media, const struct session_handlers *handlers, void *arg);
-/** Sessions that are left are dropped without a report. NULL is fine. @return NULL */
+		 struct media *media, const struct session_handlers *handlers,
+		 void *arg);
+/** Sessions that are left are dropped without a report. NULL is fine. @return
+ * NULL */
 struct sessions *sessions_free(struct sessions *sessions);
 
 /**
@@ -71,46 +80,59 @@ struct sessions *sessions_free(struct sessions *sessions);
  * @param owner      Who sent it: whom an expired session is reported to
  * @param allow_new  false while draining: a call that is not known is refused
  * @param ret_why    On error: the reason, for the log; static text
- * @return 0; -ENODATA: no media for a call that has none (`None`); -ESHUTDOWN: draining and
- *         not known (`halting`); -EADDRNOTAVAIL: no free ports; -EINVAL: an address that is
- *         refused, or of a family that we do not have; -EMFILE, -ENOMEM, ... Nothing has changed then.
+ * @return 0; -ENODATA: no media for a call that has none (`None`); -ESHUTDOWN:
+ * draining and not known (`halting`); -EADDRNOTAVAIL: no free ports; -EINVAL:
+ * an address that is refused, or of a family that we do not have; -EMFILE,
+ * -ENOMEM, ... Nothing has changed then.
  */
-int sessions_update(struct sessions *sessions, const struct update *update, unsigned owner,
-		    bool allow_new, const struct session_time *now,
-		    struct session_ports *ret, const char **ret_why);
+int sessions_update(struct sessions *sessions, const struct update *update,
+		    unsigned owner, bool allow_new,
+		    const struct session_time *now, struct session_ports *ret,
+		    const char **ret_why);
 
 typedef void session_removed_h(const struct session_final *final, void *arg);
 
 /**
- * End a session. The handler gets its final statistics, later, from media_dispatch().
+ * End a session. The handler gets its final statistics, from media_dispatch(),
+ * or at once if no stream is open.
  *
  * @return 0 or -ENOENT
  */
 int sessions_remove(struct sessions *sessions, const struct removal *removal,
-		    const struct session_time *now, session_removed_h *handler, void *arg);
+		    const struct session_time *now, session_removed_h *handler,
+		    void *arg);
+
+/** Take what the media workers have finished: call it when media_event_fd() is
+ * readable. Handlers of sessions that ended run from here. */
+void sessions_dispatch(struct sessions *sessions,
+		       const struct session_time *now);
 
 /** Judge silence and timeouts; call it about once a second. */
 void sessions_tick(struct sessions *sessions, const struct session_time *now);
 
 /** End all (the relay stops); each is reported by the expired handler. */
-void sessions_end_all(struct sessions *sessions, const struct session_time *now);
+void sessions_end_all(struct sessions *sessions,
+		      const struct session_time *now);
 
 struct session_counts {
-	size_t sessions;   /* now, not counting those that are ending */
-	size_t ending;	   /* waiting for their final counters */
+	size_t sessions; /* now, not counting those that are ending */
+	size_t ending;   /* waiting for their final counters */
 	uint64_t created, destroyed;
 	uint64_t streams_created, streams_destroyed;
 	uint64_t ports_taken, ports_returned; /* pairs */
-	uint64_t ports_early;		      /* taken before they had rested */
-	uint64_t ports_skipped;		      /* held by another program */
+	uint64_t ports_early;                 /* taken before they had rested */
+	uint64_t ports_skipped;               /* held by another program */
 	size_t ports_total, ports_free;
-	uint64_t refused;		      /* updates that were answered by `error` */
+	uint64_t refused; /* updates that were answered by `error` */
 };
 
-void sessions_count(const struct sessions *sessions, struct session_counts *ret);
+void sessions_count(const struct sessions *sessions,
+		    struct session_counts *ret);
 
-/** The number of live streams for each media type, as members of a JSON object. */
-void sessions_write_stream_count(const struct sessions *sessions, struct json_writer *w);
+/** The number of live streams for each media type, as members of a JSON object.
+ */
+void sessions_write_stream_count(const struct sessions *sessions,
+				 struct json_writer *w);
 
 /**
  * Walk the sessions for `sessions`, page by page.
@@ -119,6 +141,8 @@ void sessions_write_stream_count(const struct sessions *sessions, struct json_wr
  * @param owner   only those of this owner, or -1 for all
  * @param max     how many at most in this page
  */
-typedef void session_visit_h(const struct session_statistics *statistics, void *arg);
-void sessions_visit(const struct sessions *sessions, uint64_t *cursor, int owner, size_t max,
-		    const struct session_time *now, session_visit_h *visit, void *arg);
+typedef void session_visit_h(const struct session_statistics *statistics,
+			     void *arg);
+void sessions_visit(const struct sessions *sessions, uint64_t *cursor,
+		    int owner, size_t max, const struct session_time *now,
+		    session_visit_h *visit, void *arg);

@@ -1,0 +1,170 @@
+#pragma once
+/**
+ * @file session/internal.h  The structs behind session.h, for this folder alone
+ *
+ * sessions (table) -> session -> stream. A session also has its exchanges: the
+ * open offer, and the one that was answered last. An exchange points to streams
+ * in the order of its m= lines; the session's list owns them, ended ones too,
+ * since they are part of the record.
+ */
+#include "base/hash.h"
+#include "base/list.h"
+#include "session/offer_answer.h"
+#include "session/port_pool.h"
+#include "session/session.h"
+#include "session/silence.h"
+
+enum stream_state {
+	STREAM_STATE_OFFERED,  /* made by an open offer, not answered yet */
+	STREAM_STATE_LIVE,     /* accepted by an answer */
+	STREAM_STATE_REJECTED, /* port 0 in the answer; a fork may accept it yet
+				*/
+	STREAM_STATE_ENDED /* final status; the sockets are closed or closing */
+};
+
+struct stream {
+	struct list link; /* session->streams, in the order they were made */
+	struct session *session;
+	struct media_stream *media; /* NULL once its final counters are here */
+	bool closing;               /* media_stream_close() was called */
+	enum stream_state state;
+	enum stream_status final_status; /* once ENDED */
+	bool was_answered;               /* counts for the record */
+	bool ice[PARTY_COUNT];
+	bool hold[PARTY_COUNT];             /* that party put it on hold */
+	struct endpoint local[PARTY_COUNT]; /* what that party sends to */
+	struct endpoint sdp[PARTY_COUNT]; /* what its SDP says; may be unset */
+	uint64_t offered_us, answered_us, ended_us, since_us;
+	uint64_t timeout_wait_us;
+	struct media_snapshot final;
+	char type[]; /* the m= line's media type */
+};
+
+/** One m= line of an exchange. */
+struct slot {
+	struct stream *stream; /* NULL: disabled before it ever lived */
+	bool is_new;   /* made by this exchange, not kept from the last */
+	bool disabled; /* the offer says port 0 */
+	bool holds;    /* the offerer puts it on hold */
+	bool ice;
+	struct endpoint sdp; /* of the offerer; unset: unchanged */
+};
+
+struct exchange {
+	struct exchange_facts facts;
+	size_t count;
+	struct slot slots[];
+};
+
+#define SESSION_MAX_CALLEE_TAGS 16
+
+struct session {
+	struct hash_node node; /* sessions->table, by call-id */
+	struct list link;      /* sessions->list, by id */
+	uint64_t id;
+	struct sessions *sessions;
+	struct media_session *media;
+	char *call_id, *from_tag, *from_uri, *to_uri, *dialog_id, *username;
+	size_t call_id_len;
+	char *user_agent[PARTY_COUNT];
+	size_t tag_count; /* callee tags, the latest last */
+	char *tags[SESSION_MAX_CALLEE_TAGS];
+	unsigned owner;
+	struct ip_addr signalling[PARTY_COUNT];
+
+	bool seen[PARTY_COUNT];
+	uint32_t highest_cseq[PARTY_COUNT];
+	struct exchange *open, *answered;
+	struct list streams;
+
+	uint64_t created_us, changed_us; /* changed: the last offer or answer */
+	unsigned changes; /* of answered streams: there is something to log */
+	uint64_t start_mono_us, start_wall_us; /* first answer; 0: none yet */
+	uint64_t answered_wall_us;             /* first answer with a to-tag */
+
+	/* Once it is dead: out of the tables, waiting for final counters. */
+	bool dead;
+	enum session_end end;
+	uint64_t ended_us;
+	size_t closing_streams;
+	session_removed_h *removed; /* NULL: report as expired, or drop */
+	void *removed_arg;
+	bool silent; /* drop without a report: it never became a session */
+};
+
+struct sessions {
+	struct sessions_config config;
+	struct silence_limits limits;
+	struct media *media;
+	struct port_pool *ports;
+	struct session_handlers handlers;
+	void *arg;
+	struct hash_table table;
+	struct list list;  /* living sessions */
+	struct list dying; /* dead ones */
+	uint64_t next_id;
+	struct session_counts counts;
+	uint64_t now_us; /* of the latest call: when closed ports begin to rest
+			  */
+	struct stream_type_count {
+		char *type;
+		size_t live;
+	} * types;
+	size_t type_count;
+};
+
+/* session.c */
+int session_new(struct session **ret, struct sessions *sessions,
+		const struct update *update, unsigned owner,
+		const struct session_time *now);
+/** What a message says beside its media: addresses, tags, agent, dialog. */
+int session_note(struct session *session, const struct update *update,
+		 enum party sender, bool from_caller);
+bool session_has_callee_tag(const struct session *session, struct span tag);
+/** Leave the tables and close the streams; the report follows when they are
+ * closed. */
+void session_kill(struct session *session, enum session_end end,
+		  const struct session_time *now);
+/** A stream's final counters are here. */
+void session_stream_closed(struct session *session);
+struct span session_call_id(const struct session *session);
+bool session_any_stream_in(const struct session *session,
+			   enum stream_state state);
+
+/* stream.c */
+int stream_new(struct stream **ret, struct session *session,
+	       const struct media_line *line, enum party offerer,
+	       const struct session_time *now, const char **ret_why);
+/** End it with a status. Never answered: it leaves no trace in the record. */
+void stream_end(struct stream *stream, enum stream_status status,
+		uint64_t now_us);
+/** Free one whose counters are final, or that never had media. */
+struct stream *stream_free(struct stream *stream);
+bool stream_on_hold(const struct stream *stream);
+enum stream_status stream_status(const struct stream *stream);
+void stream_read(const struct stream *stream, struct media_snapshot *ret);
+void stream_set_sdp(struct stream *stream, enum party party,
+		    const struct endpoint *sdp, uint64_t now_us);
+void stream_accept(struct stream *stream, uint64_t now_us);
+void stream_reject(struct stream *stream);
+void stream_set_hold(struct stream *stream, enum party party, bool hold,
+		     uint64_t now_us);
+
+/* negotiate.c */
+/** Take a message with media. @return 0 or negative errno; then nothing has
+ * changed */
+int negotiate(struct session *session, const struct update *update,
+	      enum party sender, const struct session_time *now,
+	      struct session_ports *ret, const char **ret_why);
+/** May media be sent to the addresses of the message? @return 0 or -EINVAL */
+int negotiate_check(const struct sessions *sessions,
+		    const struct update *update, const char **ret_why);
+void exchange_drop_open(struct session *session, uint64_t now_us);
+
+/* report.c */
+/** Fill in statistics; streams points to an array the caller frees. @return 0,
+ * -ENOMEM */
+int session_statistics_fill(const struct session *session, uint64_t now_us,
+			    struct session_statistics *ret,
+			    struct stream_statistics **ret_streams);
+void session_log_ended(const struct session *session);

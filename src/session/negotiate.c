@@ -1,0 +1,379 @@
+/** Applying offers and answers to the streams of a session. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "session/internal.h"
+
+/* A loop of re-INVITEs must not make a record of any size. */
+#define SESSION_MAX_STREAMS 512
+
+static bool is_hold(const struct media_line *line)
+{
+	if (line->direction == DIRECTION_SENDONLY ||
+	    line->direction == DIRECTION_INACTIVE)
+		return true;
+	return ip_is_unspecified(&line->sdp.ip) && !line->ice;
+}
+
+/* Where media may never be sent, whatever an SDP says. */
+static const char *refuse_address(const struct ip_addr *ip,
+				  const struct ip_addr *local)
+{
+	if (ip_is_metadata_service(ip))
+		return "the SDP address is a metadata service";
+	if (ip_is_link_local(ip))
+		return "the SDP address is link-local";
+	if (ip_is_multicast(ip))
+		return "the SDP address is multicast or broadcast";
+	if (ip_is_loopback(ip) && !ip_is_loopback(local))
+		return "the SDP address is loopback";
+	if (ip->family != local->family)
+		return "the SDP address is of a family that relay_ip has not";
+	return NULL;
+}
+
+int negotiate_check(const struct sessions *sessions,
+		    const struct update *update, const char **ret_why)
+{
+	for (size_t i = 0; i < update->stream_count; i++) {
+		const struct media_line *line = &update->streams[i];
+		const char *why = NULL;
+
+		if (!ip_is_unspecified(&line->sdp.ip))
+			why = refuse_address(&line->sdp.ip,
+					     &sessions->config.local_ip);
+		if (why) {
+			*ret_why = why;
+			return -EINVAL;
+		}
+	}
+	return 0;
+}
+
+/* Does the SDP name a port of this stream itself? Two proxies that share a
+ * relay show us our own ports. */
+static bool is_own_port(const struct stream *stream, const struct endpoint *sdp)
+{
+	const struct sessions_config *config =
+		&stream->session->sessions->config;
+
+	if (!ip_equal(&sdp->ip, &config->local_ip) &&
+	    !ip_equal(&sdp->ip, &config->advertised_ip))
+		return false;
+	return sdp->port == stream->local[PARTY_CALLER].port ||
+	       sdp->port == stream->local[PARTY_CALLEE].port;
+}
+
+static bool matches(const struct stream *stream, const struct media_line *line,
+		    enum party offerer)
+{
+	const struct endpoint *known = &stream->sdp[offerer];
+
+	if (stream->state != STREAM_STATE_LIVE ||
+	    !span_equal(span_of(stream->type), line->type))
+		return false;
+	if (ip_is_unspecified(&line->sdp.ip) || !ip_is_set(&known->ip))
+		return true;
+	if (is_own_port(stream, &line->sdp))
+		return true;
+	if (line->sdp.port == 0)
+		return ip_equal(&known->ip, &line->sdp.ip);
+	return endpoint_equal(known, &line->sdp);
+}
+
+static bool is_claimed(const struct exchange *exchange,
+		       const struct stream *stream)
+{
+	for (size_t i = 0; i < exchange->count; i++)
+		if (exchange->slots[i].stream == stream)
+			return true;
+	return false;
+}
+
+/* The answered stream that this line goes on with: at the same place first;
+ * some phones leave m= lines out, so then at any place. */
+static struct stream *find_kept(const struct exchange *answered,
+				const struct exchange *offer,
+				const struct media_line *line, size_t place)
+{
+	if (!answered)
+		return NULL;
+	if (place < answered->count) {
+		struct stream *stream = answered->slots[place].stream;
+
+		if (stream && !is_claimed(offer, stream) &&
+		    matches(stream, line, offer->facts.offerer))
+			return stream;
+	}
+	for (size_t i = 0; i < answered->count; i++) {
+		struct stream *stream = answered->slots[i].stream;
+
+		if (i != place && stream && !is_claimed(offer, stream) &&
+		    !ip_is_unspecified(&line->sdp.ip) &&
+		    matches(stream, line, offer->facts.offerer))
+			return stream;
+	}
+	return NULL;
+}
+
+/* End the streams that an exchange made and that no answer took. */
+static void end_new_streams(struct exchange *exchange, uint64_t now_us)
+{
+	for (size_t i = 0; i < exchange->count; i++)
+		if (exchange->slots[i].is_new)
+			stream_end(exchange->slots[i].stream, STREAM_CLOSED,
+				   now_us);
+}
+
+void exchange_drop_open(struct session *session, uint64_t now_us)
+{
+	if (!session->open)
+		return;
+	end_new_streams(session->open, now_us);
+	free(session->open);
+	session->open = NULL;
+}
+
+static size_t count_streams(const struct session *session)
+{
+	size_t count = 0;
+
+	list_for_each (link, &session->streams)
+		count++;
+	return count;
+}
+
+static int fill_slot(struct session *session, struct exchange *offer,
+		     const struct media_line *line,
+		     const struct session_time *now, const char **ret_why)
+{
+	struct slot slot = {
+		.disabled = line->sdp.port == 0,
+		.holds = is_hold(line),
+		.ice = line->ice,
+	};
+	int r;
+
+	slot.stream = find_kept(session->answered, offer, line, offer->count);
+	if (slot.stream && !is_own_port(slot.stream, &line->sdp))
+		slot.sdp = line->sdp;
+	if (!slot.stream && !slot.disabled) {
+		r = stream_new(&slot.stream, session, line,
+			       offer->facts.offerer, now, ret_why);
+		if (r < 0)
+			return r;
+		slot.is_new = true;
+	}
+	offer->slots[offer->count++] = slot;
+	return 0;
+}
+
+static int take_offer(struct session *session, const struct update *update,
+		      const struct media_message *message,
+		      const struct session_time *now, const char **ret_why)
+{
+	struct exchange *offer;
+	int r;
+
+	if (count_streams(session) + update->stream_count >
+	    SESSION_MAX_STREAMS) {
+		*ret_why = "too many streams in one session";
+		return -ENOSPC;
+	}
+	offer = calloc(1, sizeof(*offer) + update->stream_count *
+						   sizeof(offer->slots[0]));
+	if (!offer) {
+		*ret_why = "out of memory";
+		return -ENOMEM;
+	}
+	offer->facts = (struct exchange_facts){
+		.exists = true,
+		.offerer = message->sender,
+		.offer_in_reply = message->is_reply,
+		.offer = message->transaction,
+	};
+	for (size_t i = 0; i < update->stream_count; i++) {
+		r = fill_slot(session, offer, &update->streams[i], now,
+			      ret_why);
+		if (r < 0) {
+			end_new_streams(offer, now->mono_us);
+			free(offer);
+			return r;
+		}
+	}
+	exchange_drop_open(session, now->mono_us);
+	session->open = offer;
+	return 0;
+}
+
+/* One m= line of an answer; line is NULL if the answer has fewer lines. */
+static void answer_slot(struct slot *slot, enum party answerer,
+			const struct media_line *line, uint64_t now_us)
+{
+	struct stream *stream = slot->stream;
+
+	if (!stream || stream->state == STREAM_STATE_ENDED)
+		return;
+	if (!line || line->sdp.port == 0 || slot->disabled) {
+		if (slot->is_new)
+			stream_reject(stream);
+		else
+			stream_end(stream, STREAM_CLOSED, now_us);
+		return;
+	}
+	if (ip_is_set(&slot->sdp.ip))
+		stream_set_sdp(stream, party_other(answerer), &slot->sdp,
+			       now_us);
+	if (!is_own_port(stream, &line->sdp))
+		stream_set_sdp(stream, answerer, &line->sdp, now_us);
+	stream->ice[answerer] = line->ice;
+	stream->ice[party_other(answerer)] = slot->ice;
+	stream_set_hold(stream, party_other(answerer), slot->holds, now_us);
+	stream_set_hold(stream, answerer, is_hold(line), now_us);
+	stream_accept(stream, now_us);
+}
+
+/* The streams of the exchange before that the new one does not go on with. */
+static void end_replaced(struct exchange *old,
+			 const struct exchange *now_answered, uint64_t now_us)
+{
+	for (size_t i = 0; old && i < old->count; i++) {
+		struct stream *stream = old->slots[i].stream;
+
+		if (!stream || is_claimed(now_answered, stream))
+			continue;
+		stream_end(stream,
+			   stream->state == STREAM_STATE_REJECTED
+				   ? STREAM_REJECTED
+				   : STREAM_CLOSED,
+			   now_us);
+	}
+}
+
+static void take_answer(struct session *session, const struct update *update,
+			const struct media_message *message,
+			const struct session_time *now)
+{
+	struct exchange *exchange =
+		session->open ? session->open : session->answered;
+
+	for (size_t i = 0; i < exchange->count; i++)
+		answer_slot(&exchange->slots[i], message->sender,
+			    i < update->stream_count ? &update->streams[i]
+						     : NULL,
+			    now->mono_us);
+	exchange->facts.answer = message->transaction;
+	if (session->open) {
+		end_replaced(session->answered, session->open, now->mono_us);
+		free(session->answered);
+		session->answered = session->open;
+		session->open = NULL;
+	}
+	if (session->start_mono_us == 0) {
+		session->start_mono_us = now->mono_us;
+		session->start_wall_us = now->wall_us;
+	}
+}
+
+/* The exchange that a message belongs to. What is old is answered from the
+ * streams that are in force. */
+static const struct exchange *exchange_of(const struct session *session,
+					  const struct media_message *message)
+{
+	const struct exchange *open = session->open;
+
+	if (open && message->sender == open->facts.offerer &&
+	    transaction_equal(message->transaction, open->facts.offer))
+		return open;
+	return session->answered ? session->answered : open;
+}
+
+/* One port for each stream of the message, in its order: those that the other
+ * party is to send to. */
+static void fill_ports(const struct session *session,
+		       const struct update *update,
+		       const struct media_message *message,
+		       struct session_ports *ret)
+{
+	const struct exchange *exchange = exchange_of(session, message);
+
+	ret->count = update->stream_count;
+	for (size_t i = 0; i < ret->count; i++) {
+		const struct stream *stream =
+			exchange && i < exchange->count
+				? exchange->slots[i].stream
+				: NULL;
+		bool usable = stream && update->streams[i].sdp.port != 0 &&
+			      !exchange->slots[i].disabled &&
+			      stream->state != STREAM_STATE_REJECTED &&
+			      stream->state != STREAM_STATE_ENDED;
+
+		ret->ports[i] =
+			usable ? stream->local[party_other(message->sender)]
+					 .port
+			       : 0;
+	}
+}
+
+static struct negotiation_facts facts_of(const struct session *session)
+{
+	struct negotiation_facts facts = {0};
+
+	if (session->open)
+		facts.open = session->open->facts;
+	if (session->answered)
+		facts.answered = session->answered->facts;
+	for (int i = 0; i < PARTY_COUNT; i++) {
+		facts.seen[i] = session->seen[i];
+		facts.highest_cseq[i] = session->highest_cseq[i];
+	}
+	return facts;
+}
+
+static void note_cseq(struct session *session, struct transaction t)
+{
+	if (session->seen[t.requester] &&
+	    t.cseq <= session->highest_cseq[t.requester])
+		return;
+	session->seen[t.requester] = true;
+	session->highest_cseq[t.requester] = t.cseq;
+}
+
+int negotiate(struct session *session, const struct update *update,
+	      enum party sender, const struct session_time *now,
+	      struct session_ports *ret, const char **ret_why)
+{
+	struct negotiation_facts facts = facts_of(session);
+	struct media_message message = {
+		.sender = sender,
+		.is_reply = update->is_reply,
+		.transaction = {update->is_reply ? party_other(sender) : sender,
+				update->cseq},
+	};
+	enum message_kind kind = message_classify(&facts, &message);
+	int r;
+
+	log_debug("[%.*s] %s from the %s, cseq %u", SPAN_ARG(update->call_id),
+		  message_kind_name(kind), party_name(sender), update->cseq);
+	switch (kind) {
+	case MESSAGE_OFFER:
+		r = take_offer(session, update, &message, now, ret_why);
+		if (r < 0)
+			return r;
+		break;
+	case MESSAGE_ANSWER:
+	case MESSAGE_ANSWER_AGAIN:
+		take_answer(session, update, &message, now);
+		break;
+	case MESSAGE_OFFER_AGAIN:
+	case MESSAGE_OLD:
+		break;
+	}
+	if (kind != MESSAGE_OLD && kind != MESSAGE_OFFER_AGAIN) {
+		note_cseq(session, message.transaction);
+		session->changed_us = now->mono_us;
+	}
+	fill_ports(session, update, &message, ret);
+	return 0;
+}

@@ -1,0 +1,207 @@
+/** What a session says about itself: statistics, and the line when it ends. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "session/internal.h"
+
+static int64_t whole_seconds(uint64_t from_us, uint64_t to_us)
+{
+	return to_us > from_us ? (int64_t)((to_us - from_us) / US_PER_S) : 0;
+}
+
+static uint64_t first_media_us(const struct media_snapshot *media)
+{
+	uint64_t caller =
+		media->from[PARTY_CALLER][COMPONENT_RTP].first_media_us;
+	uint64_t callee =
+		media->from[PARTY_CALLEE][COMPONENT_RTP].first_media_us;
+
+	if (caller == 0 || callee == 0)
+		return caller + callee;
+	return caller < callee ? caller : callee;
+}
+
+static void fill_party(const struct stream *stream,
+		       const struct media_snapshot *media, enum party party,
+		       struct stream_party_statistics *ret)
+{
+	const struct media_counters *rtp = &media->from[party][COMPONENT_RTP];
+	const struct media_counters *rtcp = &media->from[party][COMPONENT_RTCP];
+	const struct ip_addr *shown =
+		&stream->session->sessions->config.advertised_ip;
+
+	ret->payload_type = rtp->packets > 0 ? rtp->payload_type : CODEC_NONE;
+	ret->packets = rtp->packets + rtcp->packets;
+	ret->bytes = rtp->bytes + rtcp->bytes;
+	ret->local = stream->local[party];
+	if (ip_is_set(shown))
+		ret->local.ip = *shown;
+	ret->remote = rtp->remote;
+}
+
+static void fill_stream(const struct stream *stream, uint64_t now_us,
+			struct stream_statistics *ret)
+{
+	const struct session *session = stream->session;
+	struct media_snapshot media;
+	uint64_t first_us;
+
+	stream_read(stream, &media);
+	first_us = first_media_us(&media);
+	*ret = (struct stream_statistics){
+		.media_type = span_of(stream->type),
+		.status = stream_status(stream),
+		.timeout_wait_s =
+			(uint32_t)(stream->timeout_wait_us / US_PER_S),
+		.has_times = true,
+		.start_s = whole_seconds(session->start_mono_us,
+					 stream->answered_us),
+	};
+	if (stream->state == STREAM_STATE_ENDED)
+		now_us = stream->ended_us;
+	ret->end_s = stream->answered_us == 0
+			     ? ret->start_s
+			     : whole_seconds(session->start_mono_us, now_us);
+	if (first_us > 0) {
+		ret->has_post_dial_delay = true;
+		ret->post_dial_delay_s =
+			first_us > stream->offered_us
+				? (double)(first_us - stream->offered_us) /
+					  (double)US_PER_S
+				: 0;
+	}
+	for (int i = 0; i < PARTY_COUNT; i++)
+		fill_party(stream, &media, (enum party)i, &ret->party[i]);
+}
+
+static int fill_streams(const struct session *session, uint64_t now_us,
+			struct stream_statistics **ret, size_t *ret_count)
+{
+	struct stream_statistics *streams;
+	size_t count = 0;
+
+	list_for_each (link, &session->streams)
+		count++;
+	streams = calloc(count + 1, sizeof(*streams));
+	if (!streams)
+		return -ENOMEM;
+	count = 0;
+	list_for_each (link, &session->streams) {
+		const struct stream *stream =
+			list_item(link, struct stream, link);
+
+		if (stream->was_answered)
+			fill_stream(stream, now_us, &streams[count++]);
+	}
+	*ret = streams;
+	*ret_count = count;
+	return 0;
+}
+
+static bool all_streams_ice(const struct stream_statistics *streams,
+			    size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (streams[i].status != STREAM_UNSELECTED_ICE)
+			return false;
+	return count > 0;
+}
+
+int session_statistics_fill(const struct session *session, uint64_t now_us,
+			    struct session_statistics *ret,
+			    struct stream_statistics **ret_streams)
+{
+	struct stream_statistics *streams;
+	size_t count;
+
+	if (session->dead)
+		now_us = session->ended_us;
+	if (fill_streams(session, now_us, &streams, &count) < 0)
+		return -ENOMEM;
+	*ret = (struct session_statistics){
+		.call_id = session_call_id(session),
+		.from_tag = span_of(session->from_tag),
+		.from_uri = span_of(session->from_uri),
+		.to_uri = span_of(session->to_uri),
+		.has_start_time = session->start_mono_us != 0,
+		.start_time = (double)session->start_wall_us / (double)US_PER_S,
+		.username = span_of(session->username),
+		.dialog_id = span_of(session->dialog_id),
+		.timed_out = session->dead &&
+			     (session->end == SESSION_END_TIMEOUT ||
+			      session->end == SESSION_END_UNANSWERED),
+		.all_streams_ice = all_streams_ice(streams, count),
+		.stream_count = count,
+		.streams = streams,
+	};
+	if (ret->has_start_time)
+		ret->duration_s = whole_seconds(session->start_mono_us, now_us);
+	if (session->tag_count > 0)
+		ret->to_tag = span_of(session->tags[session->tag_count - 1]);
+	for (int i = 0; i < PARTY_COUNT; i++)
+		ret->user_agent[i] = span_of(session->user_agent[i]);
+	*ret_streams = streams;
+	return 0;
+}
+
+static const char *end_name(enum session_end end)
+{
+	static const char *const names[] = {
+		[SESSION_END_REMOVED] = "removed",
+		[SESSION_END_TIMEOUT] = "silent",
+		[SESSION_END_UNANSWERED] = "unanswered",
+		[SESSION_END_NO_STREAM] = "no stream left",
+		[SESSION_END_SHUTDOWN] = "relay stops",
+	};
+
+	return names[end];
+}
+
+static void add_party(struct buf *out, const struct stream *stream,
+		      const struct media_snapshot *media, enum party party)
+{
+	const struct media_counters *rtp = &media->from[party][COMPONENT_RTP];
+	const struct media_counters *rtcp = &media->from[party][COMPONENT_RTCP];
+	char local[ADDR_TEXT_SIZE], sdp[ADDR_TEXT_SIZE], remote[ADDR_TEXT_SIZE];
+	uint64_t dropped = 0;
+
+	for (int i = 0; i < DROP_COUNT; i++)
+		dropped += rtp->drops[i] + rtcp->drops[i];
+	buf_printf(out, ", %s local %s sdp %s remote %s", party_name(party),
+		   endpoint_format(&stream->local[party], local),
+		   endpoint_format(&stream->sdp[party], sdp),
+		   endpoint_format(&rtp->remote, remote));
+	buf_printf(out, " %" PRIu64 " packets (%" PRIu64 " dropped)",
+		   rtp->packets + rtcp->packets, dropped);
+}
+
+void session_log_ended(const struct session *session)
+{
+	CLEANUP(buf_done) struct buf line = {0};
+	struct ip_addr relay = session->sessions->config.advertised_ip;
+	char ip[ADDR_TEXT_SIZE];
+
+	if (!ip_is_set(&relay))
+		relay = session->sessions->config.local_ip;
+	list_for_each (link, &session->streams) {
+		const struct stream *stream =
+			list_item(link, struct stream, link);
+		struct media_snapshot media;
+
+		stream_read(stream, &media);
+		buf_printf(&line, "; %s %s", stream->type,
+			   stream_status_name(stream_status(stream)));
+		for (int i = 0; i < PARTY_COUNT; i++)
+			add_party(&line, stream, &media, (enum party)i);
+	}
+	log_info("[%s] session ended: %s, after %" PRId64
+		 " s, relay %s, engine userspace%s",
+		 session->call_id, end_name(session->end),
+		 session->start_mono_us ? whole_seconds(session->start_mono_us,
+							session->ended_us)
+					: 0,
+		 ip_format(&relay, ip), line.data ? line.data : "");
+}

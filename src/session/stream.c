@@ -1,0 +1,259 @@
+/** One stream of a session: its ports, its place at the media, its status. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "session/internal.h"
+
+/* Bind a pair for each party. A pair that another program holds goes back to
+ * rest and the next one is tried, each pair of the pool once at most. */
+static int open_pair(struct sessions *sessions, uint64_t now_us,
+		     struct media_port_pair *ret, const char **ret_why)
+{
+	for (size_t left = port_pool_free_count(sessions->ports); left > 0;
+	     left--) {
+		uint16_t rtp;
+		bool early;
+		int r;
+
+		r = port_pool_take(sessions->ports, now_us, &rtp, &early);
+		if (r < 0)
+			break;
+		r = media_port_pair_open(sessions->media,
+					 &sessions->config.local_ip, rtp, ret);
+		if (r == 0) {
+			sessions->counts.ports_taken++;
+			sessions->counts.ports_early += early;
+			return 0;
+		}
+		port_pool_put(sessions->ports, now_us, rtp);
+		if (r != -EADDRINUSE) {
+			*ret_why =
+				r == -EMFILE || r == -ENFILE
+					? "no file descriptors left"
+					: "the relay's address cannot be bound";
+			return r;
+		}
+		sessions->counts.ports_skipped++;
+	}
+	*ret_why = "no port pair of port_range is free";
+	return -EADDRNOTAVAIL;
+}
+
+static void return_pair(struct sessions *sessions, uint64_t now_us,
+			const struct endpoint *local)
+{
+	port_pool_put(sessions->ports, now_us, local->port);
+	sessions->counts.ports_returned++;
+}
+
+static int open_pairs(struct sessions *sessions, uint64_t now_us,
+		      struct media_port_pair pairs[static PARTY_COUNT],
+		      const char **ret_why)
+{
+	int r = open_pair(sessions, now_us, &pairs[PARTY_CALLER], ret_why);
+
+	if (r < 0)
+		return r;
+	r = open_pair(sessions, now_us, &pairs[PARTY_CALLEE], ret_why);
+	if (r < 0) {
+		media_port_pair_close(sessions->media, &pairs[PARTY_CALLER]);
+		return_pair(sessions, now_us, &pairs[PARTY_CALLER].local);
+	}
+	return r;
+}
+
+static struct stream_type_count *count_of(struct sessions *sessions,
+					  const char *type)
+{
+	for (size_t i = 0; i < sessions->type_count; i++)
+		if (strcmp(sessions->types[i].type, type) == 0)
+			return &sessions->types[i];
+	return NULL;
+}
+
+/* The types are few; what a peer invents beyond 32 of them is not shown. */
+static void count_type(struct sessions *sessions, const char *type, bool up)
+{
+	struct stream_type_count *count = count_of(sessions, type);
+	struct stream_type_count *more;
+
+	if (!count && up && sessions->type_count < 32) {
+		more = realloc(sessions->types,
+			       (sessions->type_count + 1) * sizeof(*more));
+		if (!more)
+			return;
+		sessions->types = more;
+		count = &more[sessions->type_count];
+		*count = (struct stream_type_count){.type = strdup(type)};
+		if (!count->type)
+			return;
+		sessions->type_count++;
+	}
+	if (count && up)
+		count->live++;
+	else if (count && count->live > 0)
+		count->live--;
+}
+
+int stream_new(struct stream **ret, struct session *session,
+	       const struct media_line *line, enum party offerer,
+	       const struct session_time *now, const char **ret_why)
+{
+	struct sessions *sessions = session->sessions;
+	struct media_port_pair pairs[PARTY_COUNT];
+	struct stream *stream;
+	int r;
+
+	stream = calloc(1, sizeof(*stream) + line->type.len + 1);
+	if (!stream) {
+		*ret_why = "out of memory";
+		return -ENOMEM;
+	}
+	memcpy(stream->type, line->type.ptr, line->type.len);
+	list_init(&stream->link);
+	stream->session = session;
+	stream->offered_us = now->mono_us;
+	stream->since_us = now->mono_us;
+
+	r = open_pairs(sessions, now->mono_us, pairs, ret_why);
+	if (r < 0)
+		goto fail;
+	r = media_stream_new(&stream->media, session->media, pairs);
+	if (r < 0) {
+		*ret_why = "out of memory";
+		for (int i = 0; i < PARTY_COUNT; i++) {
+			media_port_pair_close(sessions->media, &pairs[i]);
+			return_pair(sessions, now->mono_us, &pairs[i].local);
+		}
+		goto fail;
+	}
+	for (int i = 0; i < PARTY_COUNT; i++)
+		stream->local[i] = pairs[i].local;
+	stream->ice[offerer] = line->ice;
+	stream_set_sdp(stream, offerer, &line->sdp, now->mono_us);
+	list_add_tail(&session->streams, &stream->link);
+	sessions->counts.streams_created++;
+	count_type(sessions, stream->type, true);
+	*ret = stream;
+	return 0;
+fail:
+	free(stream);
+	return r;
+}
+
+struct stream *stream_free(struct stream *stream)
+{
+	if (!stream)
+		return NULL;
+	list_del(&stream->link);
+	stream->session->sessions->counts.streams_destroyed++;
+	free(stream);
+	return NULL;
+}
+
+static void stream_closed(const struct media_snapshot *final, void *arg)
+{
+	struct stream *stream = arg;
+	struct session *session = stream->session;
+
+	stream->final = *final;
+	stream->media = NULL;
+	for (int i = 0; i < PARTY_COUNT; i++)
+		return_pair(session->sessions, session->sessions->now_us,
+			    &stream->local[i]);
+	if (!stream->was_answered)
+		stream_free(stream);
+	session_stream_closed(session);
+}
+
+void stream_end(struct stream *stream, enum stream_status status,
+		uint64_t now_us)
+{
+	if (stream->state == STREAM_STATE_ENDED)
+		return;
+	if (stream->was_answered)
+		stream->session->changes++;
+	stream->state = STREAM_STATE_ENDED;
+	stream->final_status = status;
+	stream->ended_us = now_us;
+	stream->closing = true;
+	stream->session->closing_streams++;
+	count_type(stream->session->sessions, stream->type, false);
+	media_stream_close(stream->media, stream_closed, stream);
+}
+
+bool stream_on_hold(const struct stream *stream)
+{
+	return stream->hold[PARTY_CALLER] || stream->hold[PARTY_CALLEE];
+}
+
+enum stream_status stream_status(const struct stream *stream)
+{
+	switch (stream->state) {
+	case STREAM_STATE_REJECTED:
+		return STREAM_REJECTED;
+	case STREAM_STATE_ENDED:
+		return stream->final_status;
+	case STREAM_STATE_OFFERED:
+	case STREAM_STATE_LIVE:
+		break;
+	}
+	return stream_on_hold(stream) ? STREAM_ON_HOLD : STREAM_ACTIVE;
+}
+
+void stream_read(const struct stream *stream, struct media_snapshot *ret)
+{
+	if (stream->media)
+		media_stream_read(stream->media, ret);
+	else
+		*ret = stream->final;
+}
+
+void stream_set_sdp(struct stream *stream, enum party party,
+		    const struct endpoint *sdp, uint64_t now_us)
+{
+	if (sdp->port == 0 || ip_is_unspecified(&sdp->ip) ||
+	    endpoint_equal(&stream->sdp[party], sdp))
+		return;
+	stream->sdp[party] = *sdp;
+	stream->since_us = now_us;
+	if (stream->state == STREAM_STATE_LIVE)
+		stream->session->changes++;
+	media_stream_set_sdp(stream->media, party, sdp);
+}
+
+void stream_accept(struct stream *stream, uint64_t now_us)
+{
+	if (stream->state == STREAM_STATE_LIVE)
+		return;
+	if (stream->state == STREAM_STATE_REJECTED)
+		media_stream_set_forwarding(stream->media, true);
+	stream->state = STREAM_STATE_LIVE;
+	stream->session->changes++;
+	if (stream->answered_us == 0)
+		stream->answered_us = now_us;
+	stream->was_answered = true;
+	stream->since_us = now_us;
+	media_stream_open(stream->media);
+}
+
+void stream_reject(struct stream *stream)
+{
+	if (stream->state == STREAM_STATE_REJECTED)
+		return;
+	stream->state = STREAM_STATE_REJECTED;
+	stream->session->changes++;
+	stream->was_answered = true;
+	media_stream_set_forwarding(stream->media, false);
+}
+
+void stream_set_hold(struct stream *stream, enum party party, bool hold,
+		     uint64_t now_us)
+{
+	if (stream->hold[party] == hold)
+		return;
+	stream->hold[party] = hold;
+	stream->session->changes++;
+	stream->since_us = now_us;
+}
