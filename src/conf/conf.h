@@ -41,7 +41,7 @@ struct conf_network_list {
 };
 
 struct conf_port_range {
-	uint16_t first, last; /* even numbers; the pairs are [first, last) */
+	uint32_t first, end; /* even numbers up to 65536; the pairs are inside [first, end) */
 };
 
 struct conf_tls {
