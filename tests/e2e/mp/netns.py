@@ -1,0 +1,140 @@
+"""Network namespaces: a small network for each test run, gone when the run is.
+
+    caller   callee   proxy   relay1   relay2        each with eth0
+       |        |       |        |        |
+       +--------+---- bridge ----+--------+          10.88.0.0/24, fd88::/64
+
+All are named mp-PID-NAME. Those of a pid that is gone are removed at the start and the
+end of every run.
+"""
+
+import ctypes
+import os
+import re
+import socket
+import subprocess
+import threading
+
+NAMES = {
+    "proxy": 2,
+    "relay1": 11,
+    "relay2": 12,
+    "caller": 21,
+    "callee": 22,
+    "stranger": 66,
+}
+NETNS_DIR = "/run/netns"
+CLONE_NEWNET = 0x40000000
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def available():
+    """None, or the reason why no namespace can be made here."""
+    if os.geteuid() != 0:
+        return "needs root, for network namespaces"
+    return None
+
+
+def remove_stale():
+    """Remove the namespaces of test runs whose process is gone."""
+    try:
+        names = os.listdir(NETNS_DIR)
+    except FileNotFoundError:
+        return
+    for name in names:
+        match = re.fullmatch(r"mp-(\d+)-[a-z0-9]+", name)
+        if match and not os.path.exists("/proc/" + match.group(1)):
+            subprocess.run(["ip", "netns", "del", name], check=False, stderr=subprocess.DEVNULL)
+
+
+def _ip(commands, namespace=None):
+    argv = ["ip"] + (["-n", namespace] if namespace else []) + ["-batch", "-"]
+    done = subprocess.run(argv, input="\n".join(commands) + "\n", text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    if done.returncode != 0:
+        raise RuntimeError("ip -batch failed: %s\n%s" % (done.stdout, "\n".join(commands)))
+
+
+class Namespace:
+    """One host of the network, with its addresses."""
+
+    def __init__(self, name, ip, ip6):
+        self.name = name
+        self.ip = ip
+        self.ip6 = ip6
+
+    def command(self, argv):
+        """argv, run inside. `ip netns exec` execs: the pid is that of the program."""
+        return ["ip", "netns", "exec", self.name] + list(argv)
+
+    def run(self, argv, **options):
+        return subprocess.run(self.command(argv), check=True, **options)
+
+    def inside(self, function):
+        """Call a function on a thread that has entered the namespace."""
+        result = []
+
+        def body():
+            try:
+                fd = os.open(os.path.join(NETNS_DIR, self.name), os.O_RDONLY)
+                try:
+                    if _libc.setns(fd, CLONE_NEWNET) != 0:
+                        raise OSError(ctypes.get_errno(), "setns " + self.name)
+                finally:
+                    os.close(fd)
+                result.append((function(), None))
+            except BaseException as error:  # handed to the caller's thread
+                result.append((None, error))
+
+        thread = threading.Thread(target=body)
+        thread.start()
+        thread.join()
+        value, error = result[0]
+        if error is not None:
+            raise error
+        return value
+
+    def socket(self, family=socket.AF_INET, kind=socket.SOCK_DGRAM):
+        """A socket of this namespace; it may be used from any thread."""
+        return self.inside(lambda: socket.socket(family, kind))
+
+
+class Network:
+    """Hosts as attributes: network.caller, .callee, .proxy, .relay1, .relay2, .stranger."""
+
+    def __init__(self):
+        remove_stale()
+        prefix = "mp-%d-" % os.getpid()
+        self.bridge = prefix + "bridge"
+        self.hosts = {}
+        self._made = []
+        try:
+            self._build(prefix)
+        except BaseException:
+            self.close()
+            raise
+
+    def _build(self, prefix):
+        _ip(["netns add " + self.bridge] + ["netns add " + prefix + name for name in NAMES])
+        self._made = [self.bridge] + [prefix + name for name in NAMES]
+        _ip(["link add br0 type bridge stp_state 0 forward_delay 0 mcast_snooping 0",
+             "link set br0 up"], self.bridge)
+        _ip(["link add %s netns %s type veth peer name eth0 netns %s"
+             % (name, self.bridge, prefix + name) for name in NAMES])
+        _ip(["link set %s master br0 up" % name for name in NAMES], self.bridge)
+        for name, number in NAMES.items():
+            host = Namespace(prefix + name, "10.88.0.%d" % number, "fd88::%d" % number)
+            _ip(["link set lo up",
+                 "addr add %s/24 dev eth0" % host.ip,
+                 "link set eth0 addrgenmode none up",
+                 "addr add %s/64 dev eth0 nodad" % host.ip6,
+                 "route add default via 10.88.0.1"], host.name)
+            self.hosts[name] = host
+            setattr(self, name, host)
+
+    def close(self):
+        for name in self._made:
+            subprocess.run(["ip", "netns", "del", name], check=False)
+        self._made = []
+        remove_stale()
