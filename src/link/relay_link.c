@@ -1,0 +1,482 @@
+#include "link/relay_link.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/list.h"
+#include "base/log.h"
+#include "net/conn.h"
+
+#define MAX_UNANSWERED_PINGS 3
+#define MAX_RECORD_BYTES (64u << 20) /* that wait for one dispatcher */
+#define MAX_LABEL 352                /* a name, an address and a port */
+
+/* Records are written piece by piece: what the dispatcher has not read yet can
+ * still be sent to it again after a reconnect as long as it is here. */
+#define DRAIN_UP_TO_BYTES (256u << 10)
+#define DRAIN_EVERY_US (10 * US_PER_MS)
+
+static const struct conn_limits limits = {
+	.max_line = LINK_MAX_DISPATCHER_LINE,
+	.pause_reading_at = 2 * LINK_MAX_RELAY_LINE,
+	.close_at = 16 * LINK_MAX_RELAY_LINE,
+};
+
+enum link_state {
+	LINK_STOPPED,
+	LINK_WAITING, /* for the time to dial */
+	LINK_DIALING,
+	LINK_GREETING, /* connected; the dispatcher has said nothing yet */
+	LINK_UP
+};
+
+struct record {
+	struct list link;
+	size_t len;
+	char line[]; /* "expired {json}\r\n" */
+};
+
+struct relay_link {
+	struct relay_link_shared *shared;
+	unsigned owner;
+	struct endpoint to;
+	char label[MAX_LABEL];
+	enum link_state state;
+	struct conn *conn; /* in the states from DIALING on */
+	uint32_t session;  /* counts the connections */
+	struct command_reader *reader;
+	unsigned features, unanswered;
+	struct timer *timer; /* WAITING: to dial. GREETING, UP: keepalive */
+	struct timer *drain;
+	struct list records;
+	size_t record_count, record_bytes;
+	uint64_t failures; /* since the link was last up */
+	struct log_limit log_failure, log_bad, log_late;
+};
+
+static void set_state(struct relay_link *link, enum link_state state)
+{
+	static const char *const names[] = {
+		[LINK_STOPPED] = "stopped", [LINK_WAITING] = "waiting",
+		[LINK_DIALING] = "dialing", [LINK_GREETING] = "greeting",
+		[LINK_UP] = "up",
+	};
+
+	log_debug("link to dispatcher %s: %s -> %s", link->label,
+		  names[link->state], names[state]);
+	if (link->state == LINK_UP)
+		link->shared->counts.up--;
+	if (state == LINK_UP)
+		link->shared->counts.up++;
+	link->state = state;
+}
+
+static bool is_connected(const struct relay_link *link)
+{
+	return link->state == LINK_GREETING || link->state == LINK_UP;
+}
+
+/* Records */
+
+static void record_del(struct relay_link *link, struct record *record)
+{
+	list_del(&record->link);
+	link->record_count--;
+	link->record_bytes -= record->len;
+	link->shared->counts.records_waiting--;
+	free(record);
+}
+
+static void record_drop(struct relay_link *link, struct record *record,
+			const char *why)
+{
+	/* The log is the last place where this call can still be found. */
+	log_error("dispatcher %s will not get this record, %s: %.*s",
+		  link->label, why, (int)record->len - 2, record->line);
+	link->shared->counts.records_dropped++;
+	record_del(link, record);
+}
+
+static void records_send(struct relay_link *link)
+{
+	struct list *first;
+
+	if (link->state != LINK_UP)
+		return;
+	while ((first = list_first(&link->records)) &&
+	       conn_pending(link->conn) < DRAIN_UP_TO_BYTES) {
+		struct record *record = list_item(first, struct record, link);
+
+		conn_write(link->conn, span_make(record->line, record->len));
+		link->shared->counts.records_sent++;
+		record_del(link, record);
+	}
+	if (first)
+		timer_start(link->drain, DRAIN_EVERY_US);
+}
+
+static void on_drain(void *arg)
+{
+	records_send(arg);
+}
+
+void relay_link_expired(struct relay_link *link, struct span json)
+{
+	static const struct span word = {"expired ", 8};
+	struct record *record =
+		malloc(sizeof(*record) + word.len + json.len + 2);
+	struct list *first;
+
+	if (!record) {
+		log_error("dispatcher %s will not get this record, out of "
+			  "memory: %.*s",
+			  link->label, SPAN_ARG(json));
+		link->shared->counts.records_dropped++;
+		return;
+	}
+	record->len = word.len + json.len + 2;
+	memcpy(record->line, word.ptr, word.len);
+	if (json.len > 0)
+		memcpy(record->line + word.len, json.ptr, json.len);
+	memcpy(record->line + word.len + json.len, "\r\n", 2);
+	list_add_tail(&link->records, &record->link);
+	link->record_count++;
+	link->record_bytes += record->len;
+	link->shared->counts.records_waiting++;
+	records_send(link);
+
+	while ((first = list_first(&link->records)) &&
+	       (link->record_count > link->shared->max_records ||
+		link->record_bytes > MAX_RECORD_BYTES))
+		record_drop(link, list_item(first, struct record, link),
+			    "too many wait");
+}
+
+/* The connection's life */
+
+static void dial(struct relay_link *link);
+
+static void wait_to_dial(struct relay_link *link, uint64_t delay_us)
+{
+	timer_stop(link->drain);
+	timer_start(link->timer, delay_us);
+	set_state(link, LINK_WAITING);
+}
+
+/* The connection is gone, or is being hung up: the last of it is in the log. */
+static void lost(struct relay_link *link, const char *why)
+{
+	struct relay_link_shared *shared = link->shared;
+	uint64_t suppressed;
+
+	link->conn = NULL;
+	link->features = 0;
+	if (link->state == LINK_UP) {
+		log_info("link to dispatcher %s down: %s", link->label, why);
+		shared->counts.lost++;
+		wait_to_dial(link, shared->first_reconnect_us);
+		return;
+	}
+	shared->counts.failed++;
+	link->failures++;
+	if (log_limit_allows(&link->log_failure, loop_now_us(shared->loop),
+			     &suppressed))
+		log_warning("no link to dispatcher %s: %s (%" PRIu64
+			    " attempts failed)",
+			    link->label, why, link->failures);
+	wait_to_dial(link, shared->reconnect_us);
+}
+
+void relay_link_drop(struct relay_link *link, const char *why)
+{
+	struct conn *conn = link->conn;
+
+	if (!conn)
+		return;
+	lost(link, why);
+	conn_close(conn);
+}
+
+static void ping(struct relay_link *link)
+{
+	if (link->unanswered == MAX_UNANSWERED_PINGS) {
+		relay_link_drop(link, "no answer to 3 pings");
+		return;
+	}
+	link->unanswered++;
+	conn_write(link->conn, SPAN("ping\r\n"));
+}
+
+static void on_timer(void *arg)
+{
+	struct relay_link *link = arg;
+
+	if (link->state == LINK_WAITING)
+		dial(link);
+	else if (is_connected(link))
+		ping(link);
+}
+
+static void on_ready(struct conn *conn, void *arg)
+{
+	CLEANUP(buf_done) struct buf hello = {0};
+	struct relay_link *link = arg;
+
+	buf_add(&hello, SPAN("ping "));
+	link_hello_encode(&hello, &link->shared->hello);
+	buf_add(&hello, SPAN("\r\n"));
+	conn_write(conn,
+		   buf_failed(&hello) ? SPAN("ping\r\n") : buf_span(&hello));
+	link->unanswered = 1;
+	timer_start_every(link->timer, link->shared->keepalive_us);
+	set_state(link, LINK_GREETING);
+}
+
+static void on_closed(struct conn *conn, const char *why, void *arg)
+{
+	struct relay_link *link = arg;
+
+	if (link->conn == conn)
+		lost(link, why);
+}
+
+/* The first line: the dispatcher has accepted us. */
+static void came_up(struct relay_link *link)
+{
+	set_state(link, LINK_UP);
+	link->failures = 0;
+	link->log_failure.used = 0;
+	link->shared->counts.connected++;
+	log_info("link to dispatcher %s up", link->label);
+	if (link->record_count > 0)
+		log_info("dispatcher %s gets %zu records that waited for it",
+			 link->label, link->record_count);
+	records_send(link);
+}
+
+static void command_done(struct relay_link *link)
+{
+	const struct command *command = command_reader_command(link->reader);
+	struct relay_request request = {link->owner, link->session,
+					command->seq};
+
+	link->shared->counts.commands++;
+	if (span_equal(command->name, SPAN("sessions"))) {
+		struct span words = command_header(command, "features");
+
+		if (words.len > 0)
+			link->features = link_features_decode(words);
+	}
+	link->shared->handlers.command(&request, command, link->shared->arg);
+}
+
+static void command_bad(struct relay_link *link)
+{
+	const struct command *command = command_reader_command(link->reader);
+	struct span call_id = command_header(command, "call_id");
+	uint64_t suppressed;
+
+	link->shared->counts.commands_bad++;
+	if (log_limit_allows(&link->log_bad, loop_now_us(link->shared->loop),
+			     &suppressed))
+		log_warning("[%.*s] bad command of dispatcher %s: %s (%" PRIu64
+			    " more not shown)",
+			    SPAN_ARG(call_id), link->label,
+			    command_reader_why(link->reader), suppressed);
+	if (command->name.len > 0) {
+		struct relay_request request = {link->owner, link->session,
+						command->seq};
+
+		(void)relay_link_reply(link, &request, SPAN("error"));
+	}
+}
+
+static void on_line(struct conn *conn, struct span line, bool too_long,
+		    void *arg)
+{
+	struct relay_link *link = arg;
+
+	if (link->conn != conn)
+		return;
+	if (link->state == LINK_GREETING)
+		came_up(link);
+	/* pong is the one line that is no request. */
+	if (!too_long && command_reader_idle(link->reader) &&
+	    span_equal(line, SPAN("pong"))) {
+		link->unanswered = 0;
+		return;
+	}
+	switch (command_reader_line(link->reader, line, too_long)) {
+	case COMMAND_MORE:
+		break;
+	case COMMAND_DONE:
+		command_done(link);
+		break;
+	case COMMAND_BAD:
+		command_bad(link);
+		break;
+	}
+}
+
+static void dial(struct relay_link *link)
+{
+	static const struct conn_handlers handlers = {on_ready, on_line,
+						      on_closed};
+	struct relay_link_shared *shared = link->shared;
+	struct command_reader *reader = NULL;
+
+	/* A new one: the old may stand in the middle of a request. */
+	if (command_reader_new(&reader, COMMAND_FORM_LINK) == 0 &&
+	    conn_dial(&link->conn, shared->loop, &link->to, shared->tls,
+		      &limits, &handlers, link) == 0) {
+		command_reader_free(link->reader);
+		link->reader = reader;
+		link->session++;
+		set_state(link, LINK_DIALING);
+		return;
+	}
+	command_reader_free(reader);
+	lost(link, "out of memory");
+}
+
+/* For its owner */
+
+int relay_link_new(struct relay_link **ret, struct relay_link_shared *shared,
+		   unsigned owner, const struct endpoint *to, const char *label)
+{
+	struct relay_link *link = calloc(1, sizeof(*link));
+
+	if (!link)
+		return -ENOMEM;
+	link->shared = shared;
+	link->owner = owner;
+	link->to = *to;
+	snprintf(link->label, sizeof(link->label), "%s", label);
+	list_init(&link->records);
+	link->log_failure = LOG_LIMIT(2, 60 * US_PER_S);
+	link->log_bad = LOG_LIMIT(10, 10 * US_PER_S);
+	link->log_late = LOG_LIMIT(10, 10 * US_PER_S);
+	if (timer_new(&link->timer, shared->loop, on_timer, link) < 0 ||
+	    timer_new(&link->drain, shared->loop, on_drain, link) < 0) {
+		relay_link_free(link);
+		return -ENOMEM;
+	}
+	*ret = link;
+	return 0;
+}
+
+struct relay_link *relay_link_free(struct relay_link *link)
+{
+	struct list *first;
+
+	if (!link)
+		return NULL;
+	relay_link_stop(link, "the relay stops");
+	while ((first = list_first(&link->records)))
+		record_drop(link, list_item(first, struct record, link),
+			    "the relay stops");
+	timer_free(link->timer);
+	timer_free(link->drain);
+	command_reader_free(link->reader);
+	free(link);
+	return NULL;
+}
+
+void relay_link_start(struct relay_link *link)
+{
+	if (link->state == LINK_STOPPED)
+		dial(link);
+}
+
+void relay_link_stop(struct relay_link *link, const char *why)
+{
+	struct conn *conn = link->conn;
+
+	if (link->state == LINK_STOPPED)
+		return;
+	if (link->state == LINK_UP) {
+		log_info("link to dispatcher %s down: %s", link->label, why);
+		link->shared->counts.lost++;
+	}
+	link->conn = NULL;
+	link->features = 0;
+	timer_stop(link->timer);
+	timer_stop(link->drain);
+	set_state(link, LINK_STOPPED);
+	if (conn)
+		conn_close(conn);
+}
+
+bool relay_link_is_started(const struct relay_link *link)
+{
+	return link->state != LINK_STOPPED;
+}
+
+void relay_link_verify(struct relay_link *link)
+{
+	CLEANUP(buf_done) struct buf text = {0};
+	const char *why;
+
+	if (!is_connected(link) || conn_verify_again(link->conn, &why) == 0)
+		return;
+	buf_printf(&text, "its certificate is not good any more: %s", why);
+	relay_link_drop(link, buf_failed(&text) ? "certificate" : text.data);
+}
+
+int relay_link_reply(struct relay_link *link,
+		     const struct relay_request *request, struct span text)
+{
+	CLEANUP(buf_done) struct buf line = {0};
+	uint64_t suppressed;
+
+	if (!is_connected(link) || link->session != request->session) {
+		link->shared->counts.replies_lost++;
+		if (log_limit_allows(&link->log_late,
+				     loop_now_us(link->shared->loop),
+				     &suppressed))
+			log_info("dispatcher %s has gone before reply %" PRIu64
+				 " (%" PRIu64 " more not shown)",
+				 link->label, request->seq, suppressed);
+		return -ENOTCONN;
+	}
+	if (text.len > LINK_MAX_RELAY_LINE - 24) {
+		log_error("reply %" PRIu64 " to dispatcher %s has %zu bytes, "
+			  "too many for a line",
+			  request->seq, link->label, text.len);
+		text = SPAN("error");
+	}
+	buf_printf(&line, "%" PRIu64 " ", request->seq);
+	buf_add(&line, text);
+	buf_add(&line, SPAN("\r\n"));
+	if (buf_failed(&line)) {
+		relay_link_drop(link, "out of memory");
+		return -ENOTCONN;
+	}
+	conn_write(link->conn, buf_span(&line));
+	return 0;
+}
+
+bool relay_link_is_flushed(const struct relay_link *link)
+{
+	return link->record_count == 0 &&
+	       (!is_connected(link) || conn_pending(link->conn) == 0);
+}
+
+unsigned relay_link_features(const struct relay_link *link)
+{
+	return link->features;
+}
+
+const struct endpoint *relay_link_endpoint(const struct relay_link *link)
+{
+	return &link->to;
+}
+
+const char *relay_link_label(const struct relay_link *link)
+{
+	return link->label;
+}
