@@ -1,0 +1,362 @@
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "link/relay_peers_internal.h"
+
+struct relay_peer *relay_peer_new(struct relay_peers *peers,
+				  const struct endpoint *from)
+{
+	struct relay_peer *peer = calloc(1, sizeof(*peer));
+
+	if (!peer)
+		return NULL;
+	if (hash_init(&peer->requests) < 0) {
+		free(peer);
+		return NULL;
+	}
+	peer->peers = peers;
+	peer->ip = from->ip;
+	endpoint_format(from, peer->name);
+	list_init(&peer->link);
+	list_init(&peer->young);
+	list_init(&peer->overdue);
+	return peer;
+}
+
+static void free_peer(void *arg)
+{
+	struct relay_peer *peer = arg;
+
+	hash_done(&peer->requests);
+	free(peer);
+}
+
+/* Requests */
+
+void relay_request_body(struct buf *out, const struct command_header *headers,
+			size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		buf_add(out, headers[i].name);
+		buf_add(out, SPAN(": "));
+		buf_add(out, headers[i].value);
+		buf_add(out, SPAN("\r\n"));
+	}
+	buf_add(out, SPAN("\r\n"));
+}
+
+int relay_peer_request(struct relay_peer *peer, struct span name,
+		       struct span body, relay_reply_h *handler, void *arg)
+{
+	struct open_request *request;
+	char head[64];
+	int len;
+
+	if (peer->dead || !peer->linked)
+		return -ENOTCONN;
+	if (peer->requests.count >= MAX_OPEN_REQUESTS)
+		return -EAGAIN;
+	len = snprintf(head, sizeof(head), "%.*s %llu\r\n", SPAN_ARG(name),
+		       (unsigned long long)peer->last_seq + 1);
+	if (len < 0 || (size_t)len >= sizeof(head))
+		return -EINVAL;
+	request = malloc(sizeof(*request));
+	if (!request)
+		return -ENOMEM;
+	*request = (struct open_request){
+		.seq = ++peer->last_seq,
+		.sent_us = loop_now_us(peer->peers->loop),
+		.handler = handler,
+		.arg = arg,
+	};
+	/* Numbers in a row are the best of hashes already. */
+	hash_add(&peer->requests, &request->by_seq, request->seq);
+	list_add_tail(&peer->young, &request->by_age);
+	conn_write(peer->conn, span_make(head, (size_t)len));
+	conn_write(peer->conn, body);
+	return 0;
+}
+
+static void finish_request(struct relay_peer *peer,
+			   struct open_request *request,
+			   enum relay_outcome outcome, struct span text)
+{
+	struct open_request done = *request;
+
+	hash_del(&peer->requests, &request->by_seq);
+	list_del(&request->by_age);
+	free(request);
+	done.handler(peer, outcome, text, done.arg);
+}
+
+static struct open_request *find_request(struct relay_peer *peer, uint64_t seq)
+{
+	struct hash_node *node = hash_first(&peer->requests, seq);
+
+	return node ? hash_item(node, struct open_request, by_seq) : NULL;
+}
+
+static void fail_requests(struct relay_peer *peer, struct list *requests)
+{
+	struct list *first;
+
+	while ((first = list_first(requests)))
+		finish_request(peer,
+			       list_item(first, struct open_request, by_age),
+			       RELAY_OUTCOME_LOST, (struct span){0});
+}
+
+void relay_peer_kill(struct relay_peer *peer, const char *why)
+{
+	struct relay_peers *peers = peer->peers;
+
+	if (peer->dead)
+		return;
+	peer->dead = true;
+	list_del(&peer->link);
+	if (peer->linked)
+		peers->link_count--;
+	else
+		peers->handshake_count--;
+	if (peer->linked && !peers->ending)
+		peers->handlers.down(peer, why, peers->arg);
+	fail_requests(peer, &peer->overdue);
+	fail_requests(peer, &peer->young);
+	/* A handler up the stack may still look at it. Without memory for the
+	 * call it stays, which is better than the opposite. */
+	(void)loop_defer(peers->loop, free_peer, peer);
+}
+
+/* Standing */
+
+const char *relay_peer_state_name(enum relay_peer_state state)
+{
+	static const char *const names[] = {"syncing", "active", "unresponsive",
+					    "halting"};
+
+	return names[state];
+}
+
+enum relay_peer_state relay_peer_state(const struct relay_peer *peer)
+{
+	if (peer->draining)
+		return RELAY_PEER_DRAINING;
+	if (peer->unresponsive)
+		return RELAY_PEER_UNRESPONSIVE;
+	return peer->synced ? RELAY_PEER_ACTIVE : RELAY_PEER_SYNCING;
+}
+
+const struct ip_addr *relay_peer_ip(const struct relay_peer *peer)
+{
+	return &peer->ip;
+}
+
+const char *relay_peer_name(const struct relay_peer *peer)
+{
+	return peer->name;
+}
+
+const char *relay_peer_version(const struct relay_peer *peer)
+{
+	return peer->hello.version;
+}
+
+uint64_t relay_peer_waiting_us(const struct relay_peer *peer)
+{
+	const struct list *oldest = list_first(&peer->young);
+
+	if (!oldest)
+		return 0;
+	return loop_now_us(peer->peers->loop) -
+	       list_item(oldest, const struct open_request, by_age)->sent_us;
+}
+
+static void mark_unresponsive(struct relay_peer *peer, uint64_t now_us)
+{
+	uint64_t suppressed;
+
+	peer->peers->counters.timeouts++;
+	if (peer->unresponsive)
+		return;
+	peer->unresponsive = true;
+	peer->unresponsive_since_us = now_us;
+	if (log_limit_allows(&peer->peers->timeout_limit, now_us, &suppressed))
+		log_warning(
+			"relay %s left a request unanswered for %.1f s: no "
+			"new calls for it until its next ping (%llu such "
+			"lines left out)",
+			peer->name,
+			(double)peer->peers->conf->dispatcher.relay_timeout_us /
+				(double)US_PER_S,
+			(unsigned long long)suppressed);
+}
+
+void relay_peer_check(struct relay_peer *peer, uint64_t now_us)
+{
+	const struct conf_dispatcher *conf = &peer->peers->conf->dispatcher;
+	struct list *first;
+
+	while ((first = list_first(&peer->young))) {
+		struct open_request *request =
+			list_item(first, struct open_request, by_age);
+
+		if (now_us - request->sent_us < conf->relay_timeout_us)
+			break;
+		list_del(first);
+		list_add_tail(&peer->overdue, first);
+		mark_unresponsive(peer, now_us);
+	}
+	if (peer->unresponsive && now_us - peer->unresponsive_since_us >=
+					  conf->relay_recover_interval_us) {
+		peer->peers->counters.recoveries_failed++;
+		conn_close(peer->conn);
+		relay_peer_kill(peer, "no ping within relay_recover_interval");
+	}
+}
+
+/* Lines */
+
+static void sessions_reply(struct relay_peer *peer, enum relay_outcome outcome,
+			   struct span text, void *arg)
+{
+	struct relay_peers *peers = peer->peers;
+
+	(void)arg;
+	if (peer->dead || peers->ending)
+		return;
+	if (outcome != RELAY_OUTCOME_TEXT || text.ptr[0] != '[') {
+		log_warning("relay %s: no list of sessions in its reply to "
+			    "`sessions`; what is known of it stands",
+			    peer->name);
+		text = SPAN("");
+	}
+	peers->handlers.sessions(peer, text, peers->arg);
+	if (peer->dead)
+		return;
+	peer->synced = true;
+	peers->handlers.up(peer, peers->arg);
+}
+
+void relay_peer_start(struct relay_peer *peer)
+{
+	CLEANUP(buf_done) struct buf features = {0};
+	CLEANUP(buf_done) struct buf body = {0};
+	int err;
+
+	link_features_encode(&features, LINK_FEATURES_OURS);
+	struct command_header headers[] = {
+		{SPAN("features"), buf_span(&features)},
+		{SPAN("scope"), SPAN("own")},
+	};
+	relay_request_body(&body, headers, ARRAY_SIZE(headers));
+	err = buf_failed(&features) || buf_failed(&body)
+		      ? -ENOMEM
+		      : relay_peer_request(peer, SPAN("sessions"),
+					   buf_span(&body), sessions_reply,
+					   NULL);
+	if (err < 0) {
+		conn_close(peer->conn);
+		relay_peer_kill(peer, strerror(-err));
+	}
+}
+
+static void bad_line(struct relay_peer *peer, const char *what,
+		     struct span line)
+{
+	struct relay_peers *peers = peer->peers;
+	uint64_t suppressed;
+
+	if (line.len > 80)
+		line.len = 80;
+	if (log_limit_allows(&peers->line_limit, loop_now_us(peers->loop),
+			     &suppressed))
+		log_warning("relay %s: %s: %.*s (%llu such lines left out)",
+			    peer->name, what, SPAN_ARG(line),
+			    (unsigned long long)suppressed);
+}
+
+static void ping(struct relay_peer *peer, struct span hello)
+{
+	conn_write(peer->conn, SPAN("pong\r\n"));
+	if (hello.len > 0 && link_hello_decode(hello, &peer->hello) < 0) {
+		peer->peers->counters.bad_lines++;
+		bad_line(peer, "a ping with something that is no JSON object",
+			 hello);
+	}
+	if (!peer->unresponsive)
+		return;
+	peer->unresponsive = false;
+	log_info("relay %s pings again", peer->name);
+}
+
+static void reply(struct relay_peer *peer, uint64_t seq, struct span text)
+{
+	struct open_request *request = find_request(peer, seq);
+	enum relay_outcome outcome = RELAY_OUTCOME_TEXT;
+
+	if (!request) {
+		peer->peers->counters.unknown_replies++;
+		bad_line(peer, "a reply to nothing that was asked", text);
+		return;
+	}
+	if (span_equal(text, SPAN("error")) || text.len == 0) {
+		outcome = RELAY_OUTCOME_ERROR;
+	} else if (span_equal(text, SPAN("halting"))) {
+		outcome = RELAY_OUTCOME_HALTING;
+		if (!peer->draining)
+			log_info("relay %s is halting: no new calls for it",
+				 peer->name);
+		peer->draining = true;
+	}
+	finish_request(peer, request, outcome, text);
+}
+
+/* Which reply was too long is not known. Only `sessions` can be, and the one
+ * that a new link waits for is what matters. */
+static void long_line(struct relay_peer *peer)
+{
+	struct open_request *first = find_request(peer, 1);
+
+	peer->peers->counters.long_lines++;
+	bad_line(peer, "a line that is too long was dropped", SPAN(""));
+	if (!peer->synced && first)
+		finish_request(peer, first, RELAY_OUTCOME_ERROR,
+			       (struct span){0});
+}
+
+void relay_peer_line(struct conn *conn, struct span line, bool too_long,
+		     void *arg)
+{
+	struct relay_peer *peer = arg;
+	struct span text = line;
+	struct span word;
+	uint64_t seq;
+
+	(void)conn;
+	if (peer->dead)
+		return;
+	if (too_long) {
+		long_line(peer);
+		return;
+	}
+	if (!span_cut(&text, ' ', &word)) {
+		word = line;
+		text = (struct span){0};
+	}
+	if (span_to_u64(word, UINT64_MAX, &seq) == 0) {
+		reply(peer, seq, text);
+	} else if (span_equal(word, SPAN("ping"))) {
+		ping(peer, text);
+	} else if (span_equal(word, SPAN("expired")) && text.len > 0) {
+		peer->peers->handlers.expired(peer, text, peer->peers->arg);
+	} else {
+		peer->peers->counters.bad_lines++;
+		bad_line(peer,
+			 "a line that is neither ping, expired nor a "
+			 "reply",
+			 line);
+	}
+}

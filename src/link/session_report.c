@@ -1,0 +1,123 @@
+#include "link/session_report.h"
+
+#include <errno.h>
+#include <jansson.h>
+
+#include "base/cleanup.h"
+
+static void json_freep(json_t **json)
+{
+	json_decref(*json);
+}
+
+static struct span text_of(const json_t *object, const char *key)
+{
+	const json_t *value = json_object_get(object, key);
+
+	if (!json_is_string(value))
+		return (struct span){0};
+	return span_make(json_string_value(value), json_string_length(value));
+}
+
+/* A call_id alone is what a relay of MediaProxy 4 writes when its reply would
+ * be too long. */
+static int report(const json_t *object, struct span json,
+		  session_report_h *handler, void *arg)
+{
+	struct session_report r = {
+		.call_id = text_of(object, "call_id"),
+		.from_tag = text_of(object, "from_tag"),
+		.to_tag = text_of(object, "to_tag"),
+		.dialog_id = text_of(object, "dialog_id"),
+		.has_start_time =
+			json_is_number(json_object_get(object, "start_time")),
+		.timed_out = json_is_true(json_object_get(object, "timed_out")),
+		.json = json,
+	};
+
+	if (r.call_id.len == 0)
+		return -EBADMSG;
+	handler(&r, arg);
+	return 0;
+}
+
+int session_report_decode(struct span json, session_report_h *handler,
+			  void *arg)
+{
+	CLEANUP(json_freep) json_t *object = NULL;
+
+	if (json.len > SESSION_REPORT_MAX_BYTES)
+		return -EBADMSG;
+	object = json_loadb(json.ptr, json.len, JSON_ALLOW_NUL, NULL);
+	if (!json_is_object(object))
+		return -EBADMSG;
+	return report(object, json, handler, arg);
+}
+
+static void skip(struct span *text, size_t len)
+{
+	text->ptr += len;
+	text->len -= len;
+}
+
+static void skip_space(struct span *text)
+{
+	while (text->len > 0 && strchr(" \t\r\n", text->ptr[0]) &&
+	       text->ptr[0] != '\0')
+		skip(text, 1);
+}
+
+/* Take one character after white space, if it is that one. */
+static bool take(struct span *text, char c)
+{
+	skip_space(text);
+	if (text->len == 0 || text->ptr[0] != c)
+		return false;
+	skip(text, 1);
+	return true;
+}
+
+/* Decode the object at the beginning of the text and skip it. */
+static int take_object(struct span *text, session_report_h *handler, void *arg)
+{
+	CLEANUP(json_freep) json_t *object = NULL;
+	size_t len = text->len;
+	json_error_t error;
+	size_t used;
+
+	skip_space(text);
+	if (text->len == 0 || text->ptr[0] != '{')
+		return -EBADMSG;
+	len = text->len;
+	if (len > SESSION_REPORT_MAX_BYTES)
+		len = SESSION_REPORT_MAX_BYTES;
+	object = json_loadb(text->ptr, len,
+			    JSON_ALLOW_NUL | JSON_DISABLE_EOF_CHECK, &error);
+	if (!json_is_object(object) || error.position <= 0)
+		return -EBADMSG;
+	used = (size_t)error.position;
+	if (used > text->len || text->ptr[used - 1] != '}' ||
+	    report(object, span_make(text->ptr, used), handler, arg) < 0)
+		return -EBADMSG;
+	skip(text, used);
+	return 0;
+}
+
+int session_reports_decode(struct span json, session_report_h *handler,
+			   void *arg)
+{
+	struct span text = json;
+
+	if (!take(&text, '['))
+		return -EBADMSG;
+	if (!take(&text, ']')) {
+		do {
+			if (take_object(&text, handler, arg) < 0)
+				return -EBADMSG;
+		} while (take(&text, ','));
+		if (!take(&text, ']'))
+			return -EBADMSG;
+	}
+	skip_space(&text);
+	return text.len == 0 ? 0 : -EBADMSG;
+}

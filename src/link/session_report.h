@@ -1,0 +1,42 @@
+#pragma once
+/**
+ * @file link/session_report.h  What a relay's JSON says of its sessions
+ *
+ * Reads the statistics in the replies to `sessions` and `remove` and in
+ * `expired`, as far as the dispatcher's directory needs them. One object at a
+ * time, each of a bounded size, so that a long text costs little memory.
+ */
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/span.h"
+
+#define SESSION_REPORT_MAX_BYTES (256u << 10) /* of one object */
+
+struct session_report {
+	struct span call_id, from_tag;
+	struct span to_tag, dialog_id; /* empty: null or not there */
+	bool has_start_time;
+	bool timed_out;
+	struct span json; /* the object, as it came */
+};
+
+/** The report lives for this call only. */
+typedef void session_report_h(const struct session_report *report, void *arg);
+
+/**
+ * Read one object.
+ *
+ * @return 0, or -EBADMSG if it is no object with a call_id (the handler was
+ *         not called then)
+ */
+int session_report_decode(struct span json, session_report_h *handler,
+			  void *arg);
+
+/**
+ * Read an array of objects, call by call.
+ *
+ * @return 0, or -EBADMSG: the objects before the fault have been handled
+ */
+int session_reports_decode(struct span json, session_report_h *handler,
+			   void *arg);
