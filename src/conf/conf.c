@@ -134,6 +134,16 @@ static void unknown_key(struct reading *in, const char *section,
 	}
 }
 
+/* inih 55 leaves comments in the lines that continue a value. */
+static struct span without_comment(struct span text)
+{
+	for (size_t i = 0; i < text.len; i++)
+		if (text.ptr[i] == ';' &&
+		    (i == 0 || strchr(" \t", text.ptr[i - 1])))
+			return span_make(text.ptr, i);
+	return text;
+}
+
 /* Collect the text of a key; values are looked at when the file is through. */
 static int take_value(void *arg, const char *section, const char *name,
 		      const char *text)
@@ -154,7 +164,7 @@ static int take_value(void *arg, const char *section, const char *name,
 	value = &in->values[key - conf_keys];
 	if (in->continues) {
 		buf_char(&value->text, ' ');
-		buf_add(&value->text, span_of(text));
+		buf_add(&value->text, without_comment(span_of(text)));
 		return 1;
 	}
 	if (value->line && section_concerns(section, in->daemon))

@@ -46,7 +46,7 @@ struct conf_port_range {
 
 struct conf_tls {
 	char certs_path[CONF_MAX_TEXT]; /* absolute, or relative to the config folder */
-	uint64_t verify_interval_us;
+	uint64_t verify_interval_us;	/* 0: never */
 	bool crl_strict;
 	bool check_extended_key_usage;
 	int security_level; /* -1: OpenSSL's default */

@@ -81,6 +81,14 @@ static int add_check(struct passport *ret, struct span check, size_t *used)
 	return 0;
 }
 
+static bool has_controls(struct span text)
+{
+	for (size_t i = 0; i < text.len; i++)
+		if ((unsigned char)text.ptr[i] < 0x20 || text.ptr[i] == 0x7f)
+			return true;
+	return false;
+}
+
 int passport_parse(struct span text, struct passport *ret)
 {
 	size_t used = 0;
@@ -89,7 +97,7 @@ int passport_parse(struct span text, struct passport *ret)
 	text = span_trim(text);
 	/* Values and their NULs never need more room than the text. */
 	if (text.len == 0 || text.len >= sizeof(ret->text) ||
-	    memchr(text.ptr, '\0', text.len))
+	    has_controls(text))
 		return -EINVAL;
 	if (text.len == 4 && strncasecmp(text.ptr, "None", 4) == 0)
 		return 0;
