@@ -12,7 +12,8 @@ shift
 if [ ! -e "$dir/build.ninja" ]; then
 	meson setup "$dir" "$@"
 fi
-ninja -C "$dir"
+# As many faults as there are, not the first alone.
+ninja -k 0 -C "$dir"
 
 for program in src/dispatcher/media-dispatcher src/relay/media-relay \
 	src/ctl/mediaproxy; do

@@ -157,7 +157,7 @@ class Checks:
         env = {'CC': compiler}
         if targets:
             command = ['sh', '-c', f'{{ [ -e {folder}/build.ninja ] || meson setup {folder} '
-                       f'{" ".join(options)}; }} && ninja -C {folder} {" ".join(targets)}']
+                       f'{" ".join(options)}; }} && ninja -k 0 -C {folder} {" ".join(targets)}']
         else:
             command = ['tools/build.sh', folder, *options]
         return as_one_case(name, *run(name, command, 900, env))
@@ -191,13 +191,12 @@ class Checks:
 
     def tsan(self):
         listing = subprocess.run(['meson', 'introspect', '--tests', 'build-asan'],
-                                 stdout=subprocess.PIPE, text=True, check=False)
-        tests = [test for test in json.loads(listing.stdout or '[]')
-                 if test['name'].startswith('media-')]
+                                 stdout=subprocess.PIPE, text=True, check=True)
+        tests = [test for test in json.loads(listing.stdout) if test['name'].startswith('media-')]
         targets = sorted({os.path.relpath(test['cmd'][0], os.path.join(TOP, 'build-asan'))
                           for test in tests})
         if not targets:
-            return [Case('tsan', 'tsan', 0, 'failed', 'no test named media-*')]
+            raise ValueError('no test named media-*')
         built = self.build('build-tsan', 'build-tsan',
                            ['-Dwerror=true', '-Db_sanitize=thread', '-Db_lundef=false'],
                            'gcc', targets)
@@ -292,7 +291,10 @@ def main():
     for name in arguments.suites or SUITES:
         print(f'{name} ...', end=' ', flush=True)
         suite_started = time.monotonic()
-        found = getattr(checks, name)()
+        try:
+            found = getattr(checks, name)()
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
+            found = [Case(name, name, 0, 'failed', str(error))]
         cases += found
         count = collections.Counter(case.outcome for case in found)
         print(', '.join(f'{count[word]} {word}' for word in ('passed', 'failed', 'skipped')

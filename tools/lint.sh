@@ -14,14 +14,17 @@ ninja -C "$build"
 status=0
 sources=$(git ls-files 'src/*.c')
 
-echo "clang-tidy"
-echo "$sources" | xargs -P "$(nproc)" -n 4 clang-tidy --quiet -p "$build" \
+# One file a process: with several, clang-tidy 14 takes every va_list for uninitialized.
+echo clang-tidy
+echo "$sources" | xargs -P "$(nproc)" -n 1 clang-tidy --quiet -p "$build" \
 	2>/dev/null || status=1
 
-echo "cppcheck"
-cppcheck --quiet --std=c11 --error-exitcode=1 --inline-suppr \
-	-j "$(nproc)" -I src -I "$build" \
+echo cppcheck
+cppcheck --quiet --std=c11 --error-exitcode=1 --inline-suppr -j "$(nproc)" \
+	-I src -I "$build" --suppressions-list=tools/cppcheck.txt \
 	--enable=warning,performance,portability \
-	--suppressions-list=tools/cppcheck.txt $sources || status=1
+	-D'json_array_foreach(a,i,v)=for(i=0;(v=json_array_get(a,i));i++)' \
+	-D'json_object_foreach(o,k,v)=for(k=first(o);(v=next(o,k));)' \
+	$sources || status=1
 
 exit "$status"
