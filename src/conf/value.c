@@ -358,7 +358,7 @@ int value_parse(const struct conf_key *key, struct span text, struct conf *conf)
 {
 	void *member = (char *)conf + key->offset;
 
-	text = span_trim(text);
+	text = text.len > 0 ? span_trim(text) : SPAN("");
 	switch (key->type) {
 	case KEY_UNUSED:
 		return 0;
