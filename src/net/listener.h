@@ -2,7 +2,8 @@
 /**
  * @file net/listener.h  Accepting connections on TCP and UNIX sockets
  *
- * Under EMFILE it pauses for 100 ms instead of spinning. Counts what it refused.
+ * Without descriptors or memory (EMFILE and its like) it pauses for 100 ms instead of
+ * spinning, and counts that; the clients wait in the backlog.
  */
 #include <stdint.h>
 #include <sys/types.h>
@@ -33,5 +34,12 @@ int listener_new_unix(struct listener **ret, struct loop *loop, const char *path
 /** Stop; a UNIX socket's file is removed. @return NULL */
 struct listener *listener_free(struct listener *listener);
 
+/** The socket, for who accepts on it himself: the handler given was NULL. It stays the
+ * listener's. */
+int listener_descriptor(const struct listener *listener);
+
 /** The address that it listens on (with the port that port 0 became). */
 struct endpoint listener_address(const struct listener *listener);
+
+/** How often it had to pause, for want of descriptors or memory. */
+uint64_t listener_pauses(const struct listener *listener);

@@ -14,7 +14,8 @@ struct watch;
 
 /** @return 0 or -ENOMEM */
 int loop_new(struct loop **ret);
-/** All timers, watches and connections on it are freed before. @return NULL */
+/** All timers, watches and connections on it are freed before. Waits for connections that
+ * were closed and still write their last bytes (2 s at most). @return NULL */
 struct loop *loop_free(struct loop *loop);
 /** Run until loop_stop(). @return 0 or -EIO */
 int loop_run(struct loop *loop);
