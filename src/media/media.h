@@ -3,12 +3,13 @@
  * @file media/media.h  The packet path, as sessions see it
  *
  * N worker threads move the packets. All streams of one session live on one
- * worker for life, so a packet is received, judged and sent without a lock, and what
- * one stream learned about a party serves the others. The functions here belong to
- * the control thread: they never wait for a worker, and a worker never for them.
- * Changes travel through a queue; numbers are read from what the worker publishes.
- * Closing is in two steps: media_stream_close() stops the traffic at the worker, and
- * its final counters come back by media_dispatch().
+ * worker for life, so a packet is received, judged and sent without a lock, and
+ * what one stream learned about a party serves the others. The functions here
+ * belong to the control thread: they never wait for a worker, and a worker
+ * never for them. Settings are published, and read by the worker when the next
+ * packet comes; numbers are read from what the worker publishes. Closing is in
+ * two steps: media_stream_close() stops the traffic at the worker, and its final
+ * counters come back by media_dispatch().
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -21,8 +22,8 @@ struct media_session;
 struct media_stream;
 
 enum learning_mode {
-	LEARNING_SAFE,	     /* ranks and proof, the default */
-	LEARNING_STRICT,     /* ranks 1 and 2 only */
+	LEARNING_SAFE,        /* ranks and proof, the default */
+	LEARNING_STRICT,      /* ranks 1 and 2 only */
 	LEARNING_FIRST_PACKET /* whoever comes first, as the original */
 };
 
@@ -31,11 +32,11 @@ enum learning_mode {
 /** How the remote of a party is found. Immutable, shared by all workers. */
 struct learning_config {
 	enum learning_mode mode;
-	uint64_t settle_us;	   /* how long ranks 1 and 2 go before rank 3 */
-	uint64_t rebind_silence_us; /* how long a remote is silent before it may move */
-	uint64_t rtcp_forget_us;   /* after this silence an RTCP remote is forgotten */
-	unsigned probation_packets; /* RTP packets in sequence that prove a stranger */
-	size_t range_count;	   /* routable_private_ranges */
+	uint64_t settle_us; /* how long ranks 1 and 2 go before rank 3 */
+	uint64_t rebind_silence_us; /* how long one is silent before it moves */
+	uint64_t rtcp_forget_us;    /* silence that ends an RTCP remote */
+	unsigned probation_packets; /* RTP in sequence that prove a stranger */
+	size_t range_count;         /* routable_private_ranges */
 	struct ip_network ranges[LEARNING_MAX_RANGES];
 };
 
@@ -44,17 +45,20 @@ struct media_config {
 	struct learning_config learning;
 };
 
-/** Why a packet that arrived was not forwarded. Shown by name in the metrics. */
+/** Why a packet that arrived was not forwarded. In the metrics by name. */
 enum media_drop {
-	DROP_NOT_THE_REMOTE,	/* a source other than the confirmed one */
-	DROP_NOT_OPEN,		/* a stranger before the answer, or while settling */
-	DROP_STRICT,		/* a stranger, with learning = strict */
-	DROP_NOT_PROVED,	/* held for a candidate that did not prove itself */
-	DROP_NO_DESTINATION,	/* nowhere to send it: the other party is unknown */
-	DROP_NOT_FORWARDING,	/* the stream is rejected or closed */
-	DROP_SEND_FAILED,	/* the kernel refused it (unreachable, too big, ...) */
-	DROP_SEND_FULL,		/* the socket's send buffer was full */
-	DROP_RECEIVE_FULL,	/* the kernel's receive buffer was full (SO_RXQ_OVFL) */
+	DROP_NOT_THE_REMOTE, /* a source other than the confirmed one */
+	DROP_NOT_OPEN,   /* a stranger before the answer, or while settling */
+	DROP_STRICT,     /* a stranger, with learning = strict */
+	DROP_NOT_PROVED, /* held for a candidate that did not prove itself */
+	DROP_NO_DESTINATION, /* nowhere to send it: the other party is unknown
+			      */
+	DROP_NOT_FORWARDING, /* the stream is rejected or closed */
+	DROP_SEND_FAILED,  /* the kernel refused it (unreachable, too big, ...)
+			    */
+	DROP_SEND_FULL,    /* the socket's send buffer was full */
+	DROP_RECEIVE_FULL, /* the kernel's receive buffer was full (SO_RXQ_OVFL)
+			    */
 	DROP_COUNT
 };
 
@@ -63,10 +67,10 @@ const char *media_drop_name(enum media_drop drop);
 /** Which rule settled a remote. */
 enum learning_rule {
 	RULE_NONE,
-	RULE_SDP,	  /* rank 1: exactly the address in the SDP */
-	RULE_KNOWN_IP,	  /* rank 2: an IP address known for that party */
-	RULE_PROVED,	  /* rank 3: proved itself */
-	RULE_REBIND,	  /* the same stream went on from a new address */
+	RULE_SDP,         /* rank 1: exactly the address in the SDP */
+	RULE_KNOWN_IP,    /* rank 2: an IP address known for that party */
+	RULE_PROVED,      /* rank 3: proved itself */
+	RULE_REBIND,      /* the same stream went on from a new address */
 	RULE_FIRST_PACKET /* learning = first-packet */
 };
 
@@ -75,10 +79,11 @@ const char *learning_rule_name(enum learning_rule rule);
 /** What came from one party on one component, since the stream began. */
 struct media_counters {
 	uint64_t packets; /* forwarded */
-	uint64_t bytes;	  /* of whole IP packets */
+	uint64_t bytes;   /* of whole IP packets */
 	uint64_t drops[DROP_COUNT];
-	uint64_t first_media_us, last_media_us; /* monotonic; 0: never. No STUN */
-	struct endpoint remote;			/* confirmed, or unset */
+	uint64_t first_media_us,
+		last_media_us;  /* monotonic; 0: never. No STUN */
+	struct endpoint remote; /* confirmed, or unset */
 	enum learning_rule rule;
 	int payload_type; /* RTP: the latest; -1: none yet */
 };
@@ -124,24 +129,27 @@ struct media_port_pair {
  * Bind the sockets of a pair.
  *
  * @return 0, -EADDRINUSE if another program holds one of the ports (neither is
- *         kept), or the error of socket() or bind(): -EMFILE, -EADDRNOTAVAIL, ...
+ *         kept), or the error of socket() or bind(): -EMFILE, -EADDRNOTAVAIL,
+ * ...
  */
-int media_port_pair_open(struct media *media, const struct ip_addr *ip, uint16_t rtp,
-			 struct media_port_pair *ret);
+int media_port_pair_open(struct media *media, const struct ip_addr *ip,
+			 uint16_t rtp, struct media_port_pair *ret);
 /** For a pair that no stream took. */
 void media_port_pair_close(struct media *media, struct media_port_pair *pair);
 
 /** A session's place on a worker. @return 0 or -ENOMEM */
 int media_session_new(struct media_session **ret, struct media *media);
-/** Only after the closed handler of its last stream. NULL is fine. @return NULL */
+/** Only after the closed handler of its last stream. NULL is fine. @return NULL
+ */
 struct media_session *media_session_free(struct media_session *session);
 
 /** The address that a party's signalling comes from: rank 2 for its media. */
-void media_session_set_signalling(struct media_session *session, enum party party,
-				  const struct ip_addr *ip);
+void media_session_set_signalling(struct media_session *session,
+				  enum party party, const struct ip_addr *ip);
 
 /**
- * Put a stream on its worker. It forwards as soon as one party's address is known.
+ * Put a stream on its worker. It forwards as soon as one party's address is
+ * known.
  *
  * @param pairs  What each party sends to; taken over on success
  * @return 0 or -ENOMEM
@@ -150,24 +158,27 @@ int media_stream_new(struct media_stream **ret, struct media_session *session,
 		     const struct media_port_pair pairs[PARTY_COUNT]);
 
 /**
- * The party's address in the SDP: RTP there, RTCP on the next port. When it differs
- * from before, both components of that party learn anew, and the old remote is a
- * stranger. An unset address or port 0: none is known.
+ * The party's address in the SDP: RTP there, RTCP on the next port. When it
+ * differs from before, both components of that party learn anew, and the old
+ * remote is a stranger. An unset address or port 0: none is known.
  */
 void media_stream_set_sdp(struct media_stream *stream, enum party party,
 			  const struct endpoint *sdp);
 
-/** The answer came (a 183 included): rank 3 opens after settle_us. Once is enough. */
+/** The answer came (a 183 included): rank 3 opens after settle_us. Once is
+ * enough. */
 void media_stream_open(struct media_stream *stream);
 
 /** A rejected stream forwards nothing, until it is accepted after all. */
 void media_stream_set_forwarding(struct media_stream *stream, bool forwarding);
 
 /** Numbers as of now; exact for what the worker has finished. */
-void media_stream_read(const struct media_stream *stream, struct media_snapshot *ret);
+void media_stream_read(const struct media_stream *stream,
+		       struct media_snapshot *ret);
 
 /** The final numbers of a stream; it is gone when the handler returns. */
 typedef void media_closed_h(const struct media_snapshot *final, void *arg);
 
 /** Close sockets and stop. The handler is called later, by media_dispatch(). */
-void media_stream_close(struct media_stream *stream, media_closed_h *closed, void *arg);
+void media_stream_close(struct media_stream *stream, media_closed_h *closed,
+			void *arg);

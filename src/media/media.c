@@ -1,0 +1,250 @@
+#include "media/media.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <sys/eventfd.h>
+
+#include "media/internal.h"
+#include "media/socket.h"
+
+#define WORKERS_MOST 256
+
+static const char *const drop_names[DROP_COUNT] = {
+	[DROP_NOT_THE_REMOTE] = "not_the_remote",
+	[DROP_NOT_OPEN] = "not_open",
+	[DROP_STRICT] = "strict",
+	[DROP_NOT_PROVED] = "not_proved",
+	[DROP_NO_DESTINATION] = "no_destination",
+	[DROP_NOT_FORWARDING] = "not_forwarding",
+	[DROP_SEND_FAILED] = "send_failed",
+	[DROP_SEND_FULL] = "send_full",
+	[DROP_RECEIVE_FULL] = "receive_full",
+};
+
+const char *media_drop_name(enum media_drop drop)
+{
+	return (unsigned)drop < DROP_COUNT ? drop_names[drop] : "unknown";
+}
+
+/* ---- start and stop ---- */
+
+static unsigned usable_cores(void)
+{
+	cpu_set_t set;
+	int count;
+
+	if (sched_getaffinity(0, sizeof(set), &set) < 0)
+		return 1;
+	count = CPU_COUNT(&set);
+	return count > 0 ? (unsigned)count : 1;
+}
+
+static int start_workers(struct media *media)
+{
+	for (unsigned i = 0; i < media->worker_count; i++) {
+		struct worker *w = &media->workers[i];
+		int err;
+
+		w->media = media;
+		w->learning = &media->learning;
+		w->done = &media->done;
+		w->done_fd = media->done_fd;
+		err = worker_start(w, i);
+		if (err < 0) {
+			media->worker_count = i + 1;
+			return err;
+		}
+	}
+	return 0;
+}
+
+int media_new(struct media **ret, const struct media_config *config)
+{
+	unsigned count =
+		config->worker_count ? config->worker_count : usable_cores();
+	struct media *media;
+	int err;
+
+	if (count > WORKERS_MOST)
+		count = WORKERS_MOST;
+	media = calloc(1, sizeof(*media) + count * sizeof(media->workers[0]));
+	if (!media)
+		return -ENOMEM;
+	media->learning = config->learning;
+	list_init(&media->streams);
+	media->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (media->done_fd < 0) {
+		err = -errno;
+		free(media);
+		return err;
+	}
+	media->worker_count = count;
+	err = start_workers(media);
+	if (err < 0) {
+		media_free(media);
+		return err;
+	}
+	*ret = media;
+	return 0;
+}
+
+/* The workers have stopped: what is theirs is ours now. */
+static void free_open_streams(struct media *media)
+{
+	list_for_each_safe (link, &media->streams) {
+		struct media_stream *stream =
+			list_item(link, struct media_stream, in_media);
+		struct port *all = &stream->ports[0][0];
+		struct held_budget *budget = &stream->worker->held;
+
+		for (unsigned i = 0; i < PARTY_COUNT * COMPONENT_COUNT; i++) {
+			held_clear(&all[i].held, budget);
+			if (latch_version(&stream->settings_latch) == 0 ||
+			    all[i].fd < 0)
+				continue;
+			close(all[i].fd);
+			media->sockets_closed++;
+		}
+		stream_free(media, stream);
+	}
+}
+
+struct media *media_free(struct media *media)
+{
+	if (!media)
+		return NULL;
+	for (unsigned i = 0; i < media->worker_count; i++)
+		worker_stop(&media->workers[i]);
+	free_open_streams(media);
+	close(media->done_fd);
+	free(media);
+	return NULL;
+}
+
+/* ---- numbers ---- */
+
+int media_event_fd(const struct media *media)
+{
+	return media->done_fd;
+}
+
+void media_read_totals(const struct media *media, struct media_totals *ret)
+{
+	struct media_totals totals = {
+		.streams_created = media->streams_created,
+		.streams_destroyed = media->streams_destroyed,
+		.sockets_opened = media->sockets_opened,
+		.sockets_closed = media->sockets_closed,
+		.worker_count = media->worker_count,
+	};
+
+	for (unsigned i = 0; i < media->worker_count; i++) {
+		const struct worker *w = &media->workers[i];
+
+		totals.packets += count_read(&w->packets);
+		totals.bytes += count_read(&w->bytes);
+		totals.sockets_closed += count_read(&w->sockets_closed);
+		for (unsigned why = 0; why < DROP_COUNT; why++)
+			totals.drops[why] += count_read(&w->drops[why]);
+	}
+	*ret = totals;
+}
+
+void media_dispatch(struct media *media)
+{
+	struct queue_link *link;
+	eventfd_t ignored;
+
+	eventfd_read(media->done_fd, &ignored);
+	link = queue_take_all(&media->done);
+	while (link) {
+		struct media_stream *stream =
+			container_of(link, struct media_stream, link);
+		struct media_snapshot final;
+
+		link = link->next;
+		media_stream_read(stream, &final);
+		if (stream->closed)
+			stream->closed(&final, stream->closed_arg);
+		stream_free(media, stream);
+	}
+}
+
+/* ---- port pairs ---- */
+
+int media_port_pair_open(struct media *media, const struct ip_addr *ip,
+			 uint16_t rtp, struct media_port_pair *ret)
+{
+	struct endpoint local = {*ip, rtp};
+	int rtp_fd, rtcp_fd;
+
+	if (rtp == 0 || rtp % 2 != 0 || !ip_is_set(ip))
+		return -EINVAL;
+	rtp_fd = media_socket_open(&local);
+	if (rtp_fd < 0)
+		return rtp_fd;
+	local.port++;
+	rtcp_fd = media_socket_open(&local);
+	if (rtcp_fd < 0) {
+		close(rtp_fd);
+		return rtcp_fd;
+	}
+	media->sockets_opened += COMPONENT_COUNT;
+	*ret = (struct media_port_pair){
+		.local = {*ip, rtp},
+		.fd = {[COMPONENT_RTP] = rtp_fd, [COMPONENT_RTCP] = rtcp_fd},
+	};
+	return 0;
+}
+
+void media_port_pair_close(struct media *media, struct media_port_pair *pair)
+{
+	for (unsigned i = 0; i < COMPONENT_COUNT; i++) {
+		if (pair->fd[i] < 0)
+			continue;
+		close(pair->fd[i]);
+		pair->fd[i] = -1;
+		media->sockets_closed++;
+	}
+}
+
+/* ---- sessions ---- */
+
+static struct worker *least_busy(struct media *media)
+{
+	struct worker *best = &media->workers[0];
+
+	for (unsigned i = 1; i < media->worker_count; i++)
+		if (media->workers[i].session_count < best->session_count)
+			best = &media->workers[i];
+	return best;
+}
+
+int media_session_new(struct media_session **ret, struct media *media)
+{
+	struct media_session *session = calloc(1, sizeof(*session));
+
+	if (!session)
+		return -ENOMEM;
+	session->media = media;
+	session->worker = least_busy(media);
+	session->worker->session_count++;
+	list_init(&session->streams);
+	*ret = session;
+	return 0;
+}
+
+struct media_session *media_session_free(struct media_session *session)
+{
+	if (session)
+		session->worker->session_count--;
+	free(session);
+	return NULL;
+}
+
+void media_session_set_signalling(struct media_session *session,
+				  enum party party, const struct ip_addr *ip)
+{
+	latch_store(&session->signalling_latch[party],
+		    session->signalling_words[party], ip, sizeof(*ip));
+}

@@ -1,0 +1,377 @@
+#include "media/path.h"
+
+#include <errno.h>
+
+#define UDP_HEADER_LEN 8
+#define IP4_HEADER_LEN 20
+#define IP6_HEADER_LEN 40
+
+/** One batch from one socket on its way to the other party. */
+struct pass {
+	struct worker *worker;
+	struct port *from, *to;
+	bool had_media;
+	int payload_type; /* -1: none in this batch */
+	unsigned header_len;
+	unsigned out_count; /* messages that wait in batch->out */
+	uint64_t first_media_us;
+	uint64_t packets, bytes;
+	uint32_t drops[DROP_COUNT];
+	struct sockaddr_storage destination;
+	socklen_t destination_len; /* 0: nowhere */
+};
+
+/** One packet of it. */
+struct arrival {
+	struct endpoint source;
+	struct packet_facts facts;
+	void *data;
+	size_t len;
+};
+
+void path_init_batch(struct batch *b)
+{
+	for (unsigned i = 0; i < BATCH_MAX; i++) {
+		b->in_iov[i].iov_base = b->slots + (size_t)i * BATCH_SLOT;
+		b->in_iov[i].iov_len = BATCH_SLOT;
+		b->in[i].msg_hdr.msg_iov = &b->in_iov[i];
+		b->in[i].msg_hdr.msg_iovlen = 1;
+		b->in[i].msg_hdr.msg_name = &b->sources[i];
+		b->in[i].msg_hdr.msg_namelen = sizeof(b->sources[i]);
+		b->in[i].msg_hdr.msg_control = &b->controls[i];
+		b->in[i].msg_hdr.msg_controllen = sizeof(b->controls[i]);
+		b->out[i].msg_hdr.msg_iov = &b->out_iov[i];
+		b->out[i].msg_hdr.msg_iovlen = 1;
+	}
+}
+
+/* ---- receive a batch ---- */
+
+/* SO_RXQ_OVFL: how many the socket has dropped since it was made, and only
+ * once there was one. */
+static void note_receive_drops(struct worker *w, struct port *from,
+			       struct msghdr *msg)
+{
+	struct cmsghdr *cmsg = CMSG_FIRSTHDR(msg);
+	uint32_t dropped;
+
+	if (!cmsg || cmsg->cmsg_level != SOL_SOCKET ||
+	    cmsg->cmsg_type != SO_RXQ_OVFL)
+		return;
+	memcpy(&dropped, CMSG_DATA(cmsg), sizeof(dropped));
+	if (dropped != from->rxq_dropped)
+		worker_count_drop(w, from, DROP_RECEIVE_FULL,
+				  dropped - from->rxq_dropped);
+	from->rxq_dropped = dropped;
+}
+
+static unsigned receive_batch(struct worker *w, struct port *from)
+{
+	struct batch *b = &w->batch;
+	int count;
+
+	do {
+		count = recvmmsg(from->fd, b->in, BATCH_MAX, MSG_DONTWAIT,
+				 NULL);
+	} while (count < 0 && errno == EINTR);
+	if (count <= 0)
+		return 0;
+
+	for (int i = 0; i < count; i++) {
+		struct msghdr *msg = &b->in[i].msg_hdr;
+
+		if (msg->msg_controllen > 0)
+			note_receive_drops(w, from, msg);
+		msg->msg_controllen = sizeof(b->controls[i]);
+		msg->msg_namelen = sizeof(b->sources[i]);
+	}
+	return (unsigned)count;
+}
+
+/* ---- classify ---- */
+
+static struct arrival classify(struct batch *b, unsigned i)
+{
+	struct arrival a = {.data = b->in_iov[i].iov_base,
+			    .len = b->in[i].msg_len};
+
+	a.source = endpoint_from_sockaddr(&b->sources[i]);
+	a.facts = packet_read(a.data, a.len);
+	return a;
+}
+
+/* ---- send a batch ---- */
+
+static enum media_drop send_error(int error)
+{
+	switch (error) {
+	case EAGAIN:
+	case ENOBUFS:
+	case ENOMEM:
+		return DROP_SEND_FULL;
+	default:
+		return DROP_SEND_FAILED;
+	}
+}
+
+/* sendmmsg() stops at a message that fails and tells its error only if it is
+ * the first: so go on from there, and skip the one that failed. */
+static void send_batch(struct pass *pass)
+{
+	struct batch *b = &pass->worker->batch;
+	unsigned sent = 0;
+
+	while (sent < pass->out_count) {
+		int n = sendmmsg(pass->to->fd, b->out + sent,
+				 pass->out_count - sent, MSG_DONTWAIT);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0) {
+			pass->drops[send_error(errno)]++;
+			sent++;
+			continue;
+		}
+		for (int i = 0; i < n; i++)
+			pass->bytes += b->out_iov[sent + (unsigned)i].iov_len +
+				       pass->header_len;
+		pass->packets += (unsigned)n;
+		sent += (unsigned)n;
+	}
+	pass->out_count = 0;
+}
+
+/* ---- look up: what becomes of a packet ---- */
+
+static void note_media(struct pass *pass, const struct packet_facts *facts,
+		       uint64_t arrived_us)
+{
+	if (facts->kind == PACKET_STUN)
+		return;
+	if (!pass->had_media)
+		pass->first_media_us = arrived_us;
+	pass->had_media = true;
+	if (facts->payload_type >= 0)
+		pass->payload_type = facts->payload_type;
+}
+
+static void forward(struct pass *pass, void *data, size_t len)
+{
+	struct iovec *iov = &pass->worker->batch.out_iov[pass->out_count];
+	struct msghdr *msg = &pass->worker->batch.out[pass->out_count].msg_hdr;
+
+	if (pass->destination_len == 0) {
+		pass->drops[DROP_NO_DESTINATION]++;
+		return;
+	}
+	iov->iov_base = data;
+	iov->iov_len = len;
+	msg->msg_name = &pass->destination;
+	msg->msg_namelen = pass->destination_len;
+	pass->out_count++;
+}
+
+static bool still_candidate(const struct held_packet *packet, void *arg)
+{
+	const struct learning *l = arg;
+
+	return learning_is_candidate(l, &packet->source);
+}
+
+static void drop_held_of_others(struct pass *pass)
+{
+	struct port *from = pass->from;
+
+	if (from->held.count > 0)
+		pass->drops[DROP_NOT_PROVED] +=
+			held_keep(&from->held, &pass->worker->held,
+				  still_candidate, &from->learning);
+}
+
+/* A remote is settled: what it sent while it was a candidate goes first. */
+static void settled(struct pass *pass)
+{
+	struct port *from = pass->from;
+	struct held_packet *packets[LEARNING_HELD_MAX];
+	struct held_packet *packet;
+	unsigned count = 0;
+
+	port_show_remote(from);
+	if (from->held.count == 0)
+		return;
+	send_batch(pass);
+	while ((packet = held_take(&from->held))) {
+		packets[count++] = packet;
+		if (!endpoint_equal(&packet->source, &from->learning.remote)) {
+			pass->drops[DROP_NOT_PROVED]++;
+			continue;
+		}
+		note_media(pass, &packet->facts, packet->arrived_us);
+		forward(pass, packet->data, packet->len);
+	}
+	send_batch(pass);
+	while (count > 0)
+		held_packet_free(packets[--count], &pass->worker->held);
+}
+
+static void hold(struct pass *pass, const struct arrival *a)
+{
+	struct worker *w = pass->worker;
+
+	drop_held_of_others(pass);
+	pass->drops[DROP_NOT_PROVED] +=
+		held_add(&pass->from->held, &w->held, &a->source, &a->facts,
+			 a->data, a->len, w->now_us);
+	worker_arm(w, pass->from);
+}
+
+static void judge(struct pass *pass, struct arrival *a)
+{
+	struct worker *w = pass->worker;
+	struct learning_known known[STREAM_KNOWN_MAX];
+	struct learning_facts facts =
+		stream_facts(pass->from, w->learning, known, w->now_us);
+	struct learning_decision d = learning_judge(
+		&pass->from->learning, &facts, &a->source, &a->facts);
+
+	switch (d.verdict) {
+	case LEARNING_CONFIRM:
+		settled(pass);
+		/* fall through */
+	case LEARNING_HEAR:
+		note_media(pass, &a->facts, w->now_us);
+		/* fall through */
+	case LEARNING_PASS:
+		forward(pass, a->data, a->len);
+		break;
+	case LEARNING_HOLD:
+		hold(pass, a);
+		break;
+	case LEARNING_DROP:
+		pass->drops[d.drop]++;
+		break;
+	}
+}
+
+static void look_up(struct pass *pass, struct arrival *a)
+{
+	struct worker *w = pass->worker;
+
+	if (!pass->from->stream->settings.forwarding) {
+		pass->drops[DROP_NOT_FORWARDING]++;
+		return;
+	}
+	if (!learning_hear(&pass->from->learning, w->learning, &a->source,
+			   &a->facts, w->now_us)) {
+		judge(pass, a);
+		return;
+	}
+	note_media(pass, &a->facts, w->now_us);
+	forward(pass, a->data, a->len);
+}
+
+/* ---- account ---- */
+
+static void account(struct pass *pass)
+{
+	struct shown_counters *shown = &pass->from->shown;
+	struct worker *w = pass->worker;
+
+	if (pass->packets > 0) {
+		count_up(&shown->packets, pass->packets);
+		count_up(&shown->bytes, pass->bytes);
+		count_up(&w->packets, pass->packets);
+		count_up(&w->bytes, pass->bytes);
+	}
+	if (pass->had_media) {
+		if (count_read(&shown->first_media_us) == 0)
+			atomic_store_explicit(&shown->first_media_us,
+					      pass->first_media_us,
+					      memory_order_relaxed);
+		atomic_store_explicit(&shown->last_media_us, w->now_us,
+				      memory_order_relaxed);
+	}
+	if (pass->payload_type >= 0)
+		atomic_store_explicit(&shown->payload_type, pass->payload_type,
+				      memory_order_relaxed);
+	for (enum media_drop why = 0; why < DROP_COUNT; why++)
+		if (pass->drops[why] > 0)
+			worker_count_drop(w, pass->from, why, pass->drops[why]);
+}
+
+static void start_pass(struct pass *pass, struct worker *w, struct port *from)
+{
+	struct media_stream *stream = from->stream;
+	struct port *to = port_other(from);
+	const struct endpoint *destination;
+
+	if (latch_version(&stream->settings_latch) != stream->applied)
+		stream_apply_settings(stream);
+	*pass = (struct pass){
+		.worker = w,
+		.from = from,
+		.to = to,
+		.payload_type = -1,
+		.header_len = UDP_HEADER_LEN +
+			      (stream->local[from->party].family == AF_INET
+				       ? IP4_HEADER_LEN
+				       : IP6_HEADER_LEN),
+	};
+	destination = learning_destination(&to->learning, w->learning, &to->sdp,
+					   to->sdp_usable, w->now_us);
+	if (destination)
+		pass->destination_len =
+			endpoint_to_sockaddr(destination, &pass->destination);
+}
+
+void path_serve(struct worker *w, struct port *from)
+{
+	unsigned count = receive_batch(w, from);
+	struct pass pass;
+
+	if (count == 0)
+		return;
+	start_pass(&pass, w, from);
+	stream_join_session(from->stream);
+	for (unsigned i = 0; i < count; i++) {
+		struct arrival a = classify(&w->batch, i);
+
+		look_up(&pass, &a);
+	}
+	send_batch(&pass);
+	account(&pass);
+}
+
+void path_settle(struct worker *w, struct port *from)
+{
+	struct learning_known known[STREAM_KNOWN_MAX];
+	struct learning_facts facts;
+	struct pass pass;
+
+	start_pass(&pass, w, from);
+	facts = stream_facts(from, w->learning, known, w->now_us);
+	if (from->stream->settings.forwarding &&
+	    learning_tick(&from->learning, &facts))
+		settled(&pass);
+	drop_held_of_others(&pass);
+	account(&pass);
+	if (learning_is_waiting(&from->learning))
+		worker_arm(w, from);
+}
+
+void path_finish(struct worker *w, struct media_stream *stream)
+{
+	for (unsigned party = 0; party < PARTY_COUNT; party++)
+		for (unsigned i = 0; i < COMPONENT_COUNT; i++)
+			path_serve(w, &stream->ports[party][i]);
+	for (unsigned party = 0; party < PARTY_COUNT; party++)
+		for (unsigned i = 0; i < COMPONENT_COUNT; i++) {
+			struct port *c = &stream->ports[party][i];
+			unsigned dropped = held_clear(&c->held, &w->held);
+
+			if (dropped > 0)
+				worker_count_drop(w, c, DROP_NOT_PROVED,
+						  dropped);
+			list_del(&c->timer);
+		}
+}

@@ -1,0 +1,24 @@
+#pragma once
+/**
+ * @file media/path.h  The way of a packet through userspace
+ *
+ * Receive a batch, classify, look up, send a batch, account. No allocation (but
+ * for packets of candidates), no lock, no log line, and no system calls besides
+ * recvmmsg and sendmmsg. Worker only.
+ */
+#include "media/worker.h"
+
+/** Something arrived at this socket: move one batch. */
+void path_serve(struct worker *worker, struct port *from);
+
+/** Time passed while somebody was proving himself here. */
+void path_settle(struct worker *worker, struct port *from);
+
+/**
+ * The stream ends: what arrived before is forwarded still, one batch of each
+ * socket; what candidates sent is dropped.
+ */
+void path_finish(struct worker *worker, struct media_stream *stream);
+
+/** Set up the message headers, once. */
+void path_init_batch(struct batch *batch);

@@ -1,0 +1,46 @@
+#include "media/socket.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+
+/* For bursts, of video mostly. Memory only while they wait; the kernel caps it
+ * at net.core.rmem_max. */
+#define RECEIVE_BUFFER_BYTES (512 * 1024)
+
+static int set_options(int fd, int family)
+{
+	const int on = 1;
+	const int bytes = RECEIVE_BUFFER_BYTES;
+
+	/* No SO_REUSEADDR: it would let another program share a port. */
+	if (family == AF_INET6 &&
+	    setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) < 0)
+		return -errno;
+	if (setsockopt(fd, SOL_SOCKET, SO_RXQ_OVFL, &on, sizeof(on)) < 0)
+		return -errno;
+	/* A smaller buffer than wished for is no reason to fail. */
+	(void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
+	return 0;
+}
+
+int media_socket_open(const struct endpoint *local)
+{
+	struct sockaddr_storage address;
+	socklen_t len = endpoint_to_sockaddr(local, &address);
+	CLEANUP(closep)
+	int fd = socket(local->ip.family,
+			SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int err;
+
+	if (fd < 0)
+		return -errno;
+	err = set_options(fd, local->ip.family);
+	if (err < 0)
+		return err;
+	if (bind(fd, (struct sockaddr *)&address, len) < 0)
+		return -errno;
+	return TAKE_FD(fd);
+}

@@ -1,0 +1,290 @@
+#include "media/stream.h"
+
+#include <errno.h>
+
+#include "base/clock.h"
+#include "media/internal.h"
+
+/* ---- worker ---- */
+
+void port_show_remote(struct port *c)
+{
+	struct shown_remote shown = {
+		.endpoint = c->learning.remote,
+		.rule = c->learning.rule,
+		.sdp_version = c->stream->settings.sdp_version[c->party],
+	};
+
+	latch_store(&c->shown.remote, c->shown.remote_words, &shown,
+		    sizeof(shown));
+}
+
+static void learn_anew(struct port *c, const struct endpoint *sdp,
+		       uint64_t changed_us)
+{
+	struct worker *w = c->stream->worker;
+	unsigned dropped = held_clear(&c->held, &w->held);
+
+	if (dropped > 0)
+		worker_count_drop(w, c, DROP_NOT_PROVED, dropped);
+	c->sdp = learning_component_sdp(sdp, c->component);
+	c->sdp_usable = learning_sdp_is_usable(w->learning, &c->sdp,
+					       &c->stream->local[c->party]);
+	learning_sdp_changed(&c->learning, changed_us);
+	port_show_remote(c);
+}
+
+void stream_apply_settings(struct media_stream *stream)
+{
+	struct stream_settings s;
+	struct stream_settings before = stream->settings;
+
+	stream->applied = latch_load(&stream->settings_latch,
+				     stream->settings_words, &s, sizeof(s));
+	stream->settings = s;
+	for (unsigned party = 0; party < PARTY_COUNT; party++) {
+		if (s.sdp_version[party] == before.sdp_version[party])
+			continue;
+		for (unsigned i = 0; i < COMPONENT_COUNT; i++)
+			learn_anew(&stream->ports[party][i], &s.sdp[party],
+				   s.changed_us[party]);
+	}
+}
+
+void stream_join_session(struct media_stream *stream)
+{
+	if (list_empty(&stream->in_session))
+		list_add_tail(&stream->session->streams, &stream->in_session);
+}
+
+static uint8_t known_rank(const struct learning *l)
+{
+	return l->rank <= RANK_KNOWN_IP ? RANK_KNOWN_IP : RANK_PROVED_IP;
+}
+
+static void remember_ended(struct media_session *session, enum party party,
+			   const struct learning *l)
+{
+	struct learning_known *ended = session->ended[party];
+	uint8_t next = session->ended_next[party];
+
+	for (unsigned i = 0; i < SESSION_ENDED_IPS; i++)
+		if (ip_equal(&ended[i].ip, &l->remote.ip)) {
+			ended[i].rank = known_rank(l);
+			return;
+		}
+	ended[next] = (struct learning_known){l->remote.ip, known_rank(l)};
+	session->ended_next[party] = (uint8_t)((next + 1) % SESSION_ENDED_IPS);
+}
+
+void stream_leave_session(struct media_stream *stream)
+{
+	list_del(&stream->in_session);
+	for (enum party party = 0; party < PARTY_COUNT; party++)
+		for (unsigned i = 0; i < COMPONENT_COUNT; i++) {
+			const struct learning *l =
+				&stream->ports[party][i].learning;
+
+			if (ip_is_set(&l->remote.ip))
+				remember_ended(stream->session, party, l);
+		}
+}
+
+/* An address is in the list once, with its best rank. */
+static size_t add_known(struct learning_known *known, size_t count,
+			const struct ip_addr *ip, uint8_t rank)
+{
+	if (!ip_is_set(ip))
+		return count;
+	for (size_t i = 0; i < count; i++)
+		if (ip_equal(&known[i].ip, ip)) {
+			if (rank < known[i].rank)
+				known[i].rank = rank;
+			return count;
+		}
+	if (count < STREAM_KNOWN_MAX)
+		known[count++] = (struct learning_known){*ip, rank};
+	return count;
+}
+
+static size_t list_known(struct media_session *session, enum party party,
+			 struct learning_known *known)
+{
+	const struct learning_known *ended = session->ended[party];
+	struct ip_addr signalling;
+	size_t count = 0;
+
+	latch_load(&session->signalling_latch[party],
+		   session->signalling_words[party], &signalling,
+		   sizeof(signalling));
+	count = add_known(known, count, &signalling, RANK_KNOWN_IP);
+	list_for_each (link, &session->streams) {
+		const struct media_stream *stream =
+			list_item(link, struct media_stream, in_session);
+
+		for (unsigned i = 0; i < COMPONENT_COUNT; i++) {
+			const struct learning *l =
+				&stream->ports[party][i].learning;
+
+			count = add_known(known, count, &l->remote.ip,
+					  known_rank(l));
+		}
+	}
+	for (unsigned i = 0; i < SESSION_ENDED_IPS; i++)
+		count = add_known(known, count, &ended[i].ip, ended[i].rank);
+	return count;
+}
+
+struct learning_facts stream_facts(struct port *c,
+				   const struct learning_config *config,
+				   struct learning_known *known,
+				   uint64_t now_us)
+{
+	struct media_stream *stream = c->stream;
+	const struct learning *rtp =
+		&stream->ports[c->party][COMPONENT_RTP].learning;
+
+	return (struct learning_facts){
+		.config = config,
+		.sdp = &c->sdp,
+		.known = known,
+		.known_count = list_known(stream->session, c->party, known),
+		.local_is_loopback = ip_is_loopback(&stream->local[c->party]),
+		.has_rtp_ssrc = rtp->has_ssrc,
+		.rtp_ssrc = rtp->ssrc,
+		.opened_us = stream->settings.opened_us,
+		.now_us = now_us,
+	};
+}
+
+/* ---- control ---- */
+
+static void publish(struct media_stream *stream)
+{
+	latch_store(&stream->settings_latch, stream->settings_words,
+		    &stream->wanted, sizeof(stream->wanted));
+}
+
+static void init_component(struct media_stream *stream, enum party party,
+			   enum component component, int fd)
+{
+	struct port *c = &stream->ports[party][component];
+
+	c->stream = stream;
+	c->party = party;
+	c->component = component;
+	c->fd = fd;
+	c->shown.payload_type = -1;
+	list_init(&c->timer);
+	learning_init(&c->learning, component);
+}
+
+int media_stream_new(struct media_stream **ret, struct media_session *session,
+		     const struct media_port_pair pairs[PARTY_COUNT])
+{
+	struct media_stream *stream = calloc(1, sizeof(*stream));
+	struct media *media = session->media;
+
+	if (!stream)
+		return -ENOMEM;
+	stream->session = session;
+	stream->worker = session->worker;
+	stream->wanted.forwarding = true;
+	list_init(&stream->in_session);
+	for (enum party party = 0; party < PARTY_COUNT; party++) {
+		stream->local[party] = pairs[party].local.ip;
+		for (enum component i = 0; i < COMPONENT_COUNT; i++)
+			init_component(stream, party, i, pairs[party].fd[i]);
+	}
+	list_add_tail(&media->streams, &stream->in_media);
+	media->streams_created++;
+
+	if (worker_watch(stream->worker, stream) < 0) {
+		/* The worker may look at it just now, so it comes back by
+		 * way of the worker, but the sockets stay the caller's. */
+		worker_close(stream->worker, stream);
+		return -ENOMEM;
+	}
+	publish(stream);
+	*ret = stream;
+	return 0;
+}
+
+void stream_free(struct media *media, struct media_stream *stream)
+{
+	list_del(&stream->in_media);
+	media->streams_destroyed++;
+	free(stream);
+}
+
+void media_stream_set_sdp(struct media_stream *stream, enum party party,
+			  const struct endpoint *sdp)
+{
+	struct stream_settings *wanted = &stream->wanted;
+	struct endpoint normal = learning_component_sdp(sdp, COMPONENT_RTP);
+
+	if (endpoint_equal(&wanted->sdp[party], &normal))
+		return;
+	wanted->sdp[party] = normal;
+	wanted->sdp_version[party]++;
+	wanted->changed_us[party] = clock_mono_us();
+	publish(stream);
+}
+
+void media_stream_open(struct media_stream *stream)
+{
+	if (stream->wanted.opened_us != 0)
+		return;
+	stream->wanted.opened_us = clock_mono_us();
+	publish(stream);
+}
+
+void media_stream_set_forwarding(struct media_stream *stream, bool forwarding)
+{
+	if (stream->wanted.forwarding == forwarding)
+		return;
+	stream->wanted.forwarding = forwarding;
+	publish(stream);
+}
+
+static void read_component(const struct media_stream *stream,
+			   const struct port *c, struct media_counters *ret)
+{
+	const struct shown_counters *shown = &c->shown;
+	struct shown_remote remote;
+
+	*ret = (struct media_counters){
+		.packets = count_read(&shown->packets),
+		.bytes = count_read(&shown->bytes),
+		.first_media_us = count_read(&shown->first_media_us),
+		.last_media_us = count_read(&shown->last_media_us),
+		.payload_type = atomic_load_explicit(&shown->payload_type,
+						     memory_order_relaxed),
+	};
+	for (unsigned why = 0; why < DROP_COUNT; why++)
+		ret->drops[why] = count_read(&shown->drops[why]);
+	latch_load(&shown->remote, shown->remote_words, &remote,
+		   sizeof(remote));
+	/* The worker finds out about new SDP with the next packet. */
+	if (remote.sdp_version != stream->wanted.sdp_version[c->party])
+		return;
+	ret->remote = remote.endpoint;
+	ret->rule = remote.rule;
+}
+
+void media_stream_read(const struct media_stream *stream,
+		       struct media_snapshot *ret)
+{
+	for (unsigned party = 0; party < PARTY_COUNT; party++)
+		for (unsigned i = 0; i < COMPONENT_COUNT; i++)
+			read_component(stream, &stream->ports[party][i],
+				       &ret->from[party][i]);
+}
+
+void media_stream_close(struct media_stream *stream, media_closed_h *closed,
+			void *arg)
+{
+	stream->closed = closed;
+	stream->closed_arg = arg;
+	worker_close(stream->worker, stream);
+}

@@ -1,0 +1,147 @@
+#pragma once
+/**
+ * @file media/stream.h  What media has of a stream, inside this folder
+ *
+ * Each field says whose it is. "worker": only the stream's worker touches it
+ * once the stream is live. "control": only the control thread. What both touch
+ * is atomic: settings go to the worker and numbers come back without a lock,
+ * and without waking anybody: a setting matters only when the next packet
+ * comes, and is read then.
+ */
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "media/held.h"
+#include "media/latch.h"
+#include "media/learning.h"
+#include "media/media.h"
+#include "media/queue.h"
+
+struct worker;
+
+/** What the control thread says of a stream. */
+struct stream_settings {
+	struct endpoint sdp[PARTY_COUNT];
+	uint32_t sdp_version[PARTY_COUNT]; /* one more for each other address */
+	uint64_t changed_us[PARTY_COUNT];  /* when */
+	uint64_t opened_us;                /* the answer; 0: not yet */
+	bool forwarding;
+};
+
+/** A remote as it is shown. */
+struct shown_remote {
+	struct endpoint endpoint;
+	uint32_t sdp_version; /* learned under this one */
+	uint8_t rule;
+};
+
+/** Numbers of one component of one party. Writer: the worker; all relaxed. */
+struct shown_counters {
+	_Atomic uint64_t packets, bytes;
+	_Atomic uint64_t first_media_us, last_media_us;
+	_Atomic uint64_t drops[DROP_COUNT];
+	_Atomic int payload_type;
+	struct latch remote;
+	_Atomic uint64_t remote_words[LATCH_WORDS(struct shown_remote)];
+};
+
+/** One socket: what one party sends to, for RTP or RTCP. */
+struct port {
+	struct media_stream *stream; /* never changes */
+	enum party party;            /* never changes */
+	enum component component;    /* never changes */
+	int fd;                      /* never changes while live */
+	/* worker: */
+	uint32_t rxq_dropped; /* the kernel's count at the last packet */
+	bool sdp_usable;
+	struct endpoint sdp; /* of this component */
+	struct learning learning;
+	struct held held;
+	struct list
+		timer; /* in the worker's list while somebody proves himself */
+	uint64_t timer_us;
+	/* both: */
+	struct shown_counters shown;
+};
+
+struct media_stream {
+	struct media_session *session; /* never changes */
+	struct worker *worker;         /* never changes */
+	struct port ports[PARTY_COUNT][COMPONENT_COUNT];
+	struct ip_addr local[PARTY_COUNT]; /* never changes */
+	/* control -> worker; version 0: not live yet, hands off */
+	struct latch settings_latch;
+	_Atomic uint64_t settings_words[LATCH_WORDS(struct stream_settings)];
+	/* worker: */
+	uint32_t applied; /* version of the settings */
+	struct stream_settings settings;
+	struct list in_session; /* worker's list of those that had packets */
+	/* control: */
+	struct stream_settings wanted;
+	struct list in_media;
+	media_closed_h *closed;
+	void *closed_arg;
+	/* whoever has the stream while it is being closed: */
+	struct queue_link link;
+};
+
+/** Remotes of ended streams that a party's new streams may come from. */
+#define SESSION_ENDED_IPS 4
+
+struct media_session {
+	struct media *media;   /* control */
+	struct worker *worker; /* never changes */
+	/* control -> worker: */
+	struct latch signalling_latch[PARTY_COUNT];
+	_Atomic uint64_t
+		signalling_words[PARTY_COUNT][LATCH_WORDS(struct ip_addr)];
+	/* worker: */
+	struct list streams;
+	struct learning_known ended[PARTY_COUNT][SESSION_ENDED_IPS];
+	uint8_t ended_next[PARTY_COUNT];
+};
+
+_Static_assert(sizeof(struct media_stream) < 4096,
+	       "a one-stream session has to stay under 8 kB in all");
+
+/* worker: */
+
+/** Take over what the control thread has set since the last time. */
+void stream_apply_settings(struct media_stream *stream);
+
+/** The stream had a packet: its remotes serve the others of its session. */
+void stream_join_session(struct media_stream *stream);
+
+/** It ends: leave the session, but leave the remotes' addresses there. */
+void stream_leave_session(struct media_stream *stream);
+
+#define STREAM_KNOWN_MAX 64
+
+/** What learning wants to know about a component. known: of STREAM_KNOWN_MAX */
+struct learning_facts stream_facts(struct port *c,
+				   const struct learning_config *config,
+				   struct learning_known *known,
+				   uint64_t now_us);
+
+/** Show the remote as it is now. */
+void port_show_remote(struct port *c);
+
+/** Add to a number of which this thread is the only writer. */
+static inline void count_up(_Atomic uint64_t *counter, uint64_t by)
+{
+	uint64_t was = atomic_load_explicit(counter, memory_order_relaxed);
+
+	atomic_store_explicit(counter, was + by, memory_order_relaxed);
+}
+
+static inline uint64_t count_read(const _Atomic uint64_t *counter)
+{
+	return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+static inline struct port *port_other(struct port *c)
+{
+	return &c->stream->ports[party_other(c->party)][c->component];
+}

@@ -1,0 +1,258 @@
+#include "media/worker.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+
+#include "base/clock.h"
+#include "media/path.h"
+
+#define EVENTS_MAX 64
+#define STACK_BYTES (512u * 1024)
+
+/* ---- the thread ---- */
+
+void worker_count_drop(struct worker *w, struct port *c, enum media_drop why,
+		       uint64_t count)
+{
+	count_up(&c->shown.drops[why], count);
+	count_up(&w->drops[why], count);
+}
+
+/* All wait equally long, and the clock never runs backwards: so the list stays
+ * sorted. A quarter of settle_us is how late a confirmation may come. */
+static uint64_t timer_interval_us(const struct worker *w)
+{
+	uint64_t quarter = w->learning->settle_us / 4;
+
+	return quarter > US_PER_MS ? quarter : US_PER_MS;
+}
+
+void worker_arm(struct worker *w, struct port *c)
+{
+	if (!list_empty(&c->timer))
+		return;
+	c->timer_us = w->now_us + timer_interval_us(w);
+	list_add_tail(&w->timers, &c->timer);
+}
+
+static int wait_ms(const struct worker *w)
+{
+	const struct list *first = list_first(&w->timers);
+	const struct port *c;
+
+	if (!first)
+		return -1;
+	c = list_item(first, struct port, timer);
+	if (c->timer_us <= w->now_us)
+		return 0;
+	return (int)((c->timer_us - w->now_us + US_PER_MS - 1) / US_PER_MS);
+}
+
+static void run_timers(struct worker *w)
+{
+	struct list *first;
+
+	while ((first = list_first(&w->timers))) {
+		struct port *c = list_item(first, struct port, timer);
+
+		if (c->timer_us > w->now_us)
+			return;
+		list_del(&c->timer);
+		path_settle(w, c);
+	}
+}
+
+static void close_sockets(struct worker *w, struct media_stream *stream)
+{
+	for (unsigned party = 0; party < PARTY_COUNT; party++)
+		for (unsigned i = 0; i < COMPONENT_COUNT; i++) {
+			struct port *c = &stream->ports[party][i];
+
+			/* Closing does not take it out of the set while
+			 * another process, just forked, still has it. */
+			epoll_ctl(w->epoll_fd, EPOLL_CTL_DEL, c->fd, NULL);
+			close(c->fd);
+			c->fd = -1;
+		}
+	count_up(&w->sockets_closed, PARTY_COUNT * COMPONENT_COUNT);
+}
+
+static void close_stream(struct worker *w, struct media_stream *stream)
+{
+	/* One that never went live has no sockets of its own. */
+	if (latch_version(&stream->settings_latch) > 0) {
+		path_finish(w, stream);
+		close_sockets(w, stream);
+		stream_leave_session(stream);
+	}
+	if (queue_push(w->done, &stream->link))
+		eventfd_write(w->done_fd, 1);
+}
+
+static void run_commands(struct worker *w)
+{
+	struct queue_link *link;
+	eventfd_t ignored;
+
+	eventfd_read(w->wake_fd, &ignored);
+	link = queue_take_all(&w->commands);
+	while (link) {
+		struct queue_link *next = link->next;
+
+		close_stream(w, container_of(link, struct media_stream, link));
+		link = next;
+	}
+}
+
+/* Commands come last: events of this turn may be of a stream that one closes.
+ */
+static void run_turn(struct worker *w, const struct epoll_event *events,
+		     int count)
+{
+	bool woken = false;
+
+	for (int i = 0; i < count; i++) {
+		struct port *c = events[i].data.ptr;
+
+		if (!c)
+			woken = true;
+		else if (latch_version(&c->stream->settings_latch) > 0)
+			path_serve(w, c);
+	}
+	run_timers(w);
+	if (woken)
+		run_commands(w);
+}
+
+static void *run(void *arg)
+{
+	struct epoll_event events[EVENTS_MAX];
+	struct worker *w = arg;
+
+	while (!atomic_load_explicit(&w->stop, memory_order_acquire)) {
+		int count =
+			epoll_wait(w->epoll_fd, events, EVENTS_MAX, wait_ms(w));
+
+		w->now_us = clock_mono_us();
+		run_turn(w, events, count);
+	}
+	return NULL;
+}
+
+/* ---- the control thread ---- */
+
+int worker_watch(struct worker *w, struct media_stream *stream)
+{
+	struct port *all = &stream->ports[0][0];
+	unsigned count = PARTY_COUNT * COMPONENT_COUNT;
+
+	for (unsigned i = 0; i < count; i++) {
+		struct epoll_event event = {.events = EPOLLIN,
+					    .data.ptr = &all[i]};
+		int error;
+
+		if (epoll_ctl(w->epoll_fd, EPOLL_CTL_ADD, all[i].fd, &event) ==
+		    0)
+			continue;
+		error = errno;
+		while (i-- > 0)
+			epoll_ctl(w->epoll_fd, EPOLL_CTL_DEL, all[i].fd, NULL);
+		return -error;
+	}
+	return 0;
+}
+
+static void wake(struct worker *w)
+{
+	eventfd_write(w->wake_fd, 1);
+}
+
+void worker_close(struct worker *w, struct media_stream *stream)
+{
+	if (queue_push(&w->commands, &stream->link))
+		wake(w);
+}
+
+static int open_fds(struct worker *w)
+{
+	struct epoll_event event = {.events = EPOLLIN};
+
+	w->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (w->epoll_fd < 0)
+		return -errno;
+	w->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (w->wake_fd < 0)
+		return -errno;
+	if (epoll_ctl(w->epoll_fd, EPOLL_CTL_ADD, w->wake_fd, &event) < 0)
+		return -errno;
+	return 0;
+}
+
+static int start_thread(struct worker *w, unsigned index)
+{
+	sigset_t all, before;
+	pthread_attr_t attr;
+	char name[16];
+	int error;
+
+	error = pthread_attr_init(&attr);
+	if (error)
+		return -error;
+	pthread_attr_setstacksize(&attr, STACK_BYTES);
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	error = pthread_create(&w->thread, &attr, run, w);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	pthread_attr_destroy(&attr);
+	if (error)
+		return -error;
+	w->started = true;
+	snprintf(name, sizeof(name), "media-%u", index);
+	pthread_setname_np(w->thread, name);
+	return 0;
+}
+
+int worker_start(struct worker *w, unsigned index)
+{
+	void *slots;
+	int err;
+
+	w->epoll_fd = -1;
+	w->wake_fd = -1;
+	list_init(&w->timers);
+	slots = mmap(NULL, (size_t)BATCH_MAX * BATCH_SLOT,
+		     PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (slots == MAP_FAILED)
+		return -ENOMEM;
+	w->batch.slots = slots;
+	/* Small packets touch one page of each slot, not a huge one. */
+	madvise(slots, (size_t)BATCH_MAX * BATCH_SLOT, MADV_NOHUGEPAGE);
+	path_init_batch(&w->batch);
+
+	err = open_fds(w);
+	if (err < 0)
+		return err;
+	return start_thread(w, index);
+}
+
+void worker_stop(struct worker *w)
+{
+	if (w->started) {
+		atomic_store_explicit(&w->stop, true, memory_order_release);
+		wake(w);
+		pthread_join(w->thread, NULL);
+		w->started = false;
+	}
+	closep(&w->epoll_fd);
+	closep(&w->wake_fd);
+	w->epoll_fd = -1;
+	w->wake_fd = -1;
+	if (w->batch.slots)
+		munmap(w->batch.slots, (size_t)BATCH_MAX * BATCH_SLOT);
+	w->batch.slots = NULL;
+}
