@@ -119,6 +119,7 @@ struct session_counts {
 	size_t ending;   /* waiting for their final counters */
 	uint64_t created, destroyed;
 	uint64_t streams_created, streams_destroyed;
+	size_t streams_closing; /* waiting for their final counters */
 	uint64_t ports_taken, ports_returned; /* pairs */
 	uint64_t ports_early;                 /* taken before they had rested */
 	uint64_t ports_skipped;               /* held by another program */

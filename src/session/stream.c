@@ -159,6 +159,7 @@ static void stream_closed(const struct media_snapshot *final, void *arg)
 
 	stream->final = *final;
 	stream->media = NULL;
+	session->sessions->counts.streams_closing--;
 	for (int i = 0; i < PARTY_COUNT; i++)
 		return_pair(session->sessions, session->sessions->now_us,
 			    &stream->local[i]);
@@ -179,6 +180,7 @@ void stream_end(struct stream *stream, enum stream_status status,
 	stream->ended_us = now_us;
 	stream->closing = true;
 	stream->session->closing_streams++;
+	stream->session->sessions->counts.streams_closing++;
 	count_type(stream->session->sessions, stream->type, false);
 	media_stream_close(stream->media, stream_closed, stream);
 }

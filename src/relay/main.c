@@ -1,0 +1,348 @@
+/** media-relay: start, signals, stop. */
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "net/service.h"
+#include "relay/relay.h"
+#include "version.h"
+
+#define TICK_US US_PER_S
+#define STOP_LIMIT_US (5 * US_PER_S)
+
+struct session_time relay_time(const struct relay *relay)
+{
+	return (struct session_time){
+		.mono_us = loop_now_us(relay->loop),
+		.wall_us = clock_wall_us(),
+	};
+}
+
+static void links_closed(void *arg)
+{
+	struct relay *relay = arg;
+
+	loop_stop(relay->loop);
+}
+
+/* Go when the last session is gone: its record is on its way. */
+static void leave_if_empty(struct relay *relay)
+{
+	struct session_counts counts;
+
+	if (relay->state == RELAY_RUNNING)
+		return;
+	sessions_count(relay->sessions, &counts);
+	if (relay->leaving || counts.sessions > 0 || counts.ending > 0)
+		return;
+	relay->leaving = true;
+	relay_links_close(relay->links, STOP_LIMIT_US, links_closed, relay);
+}
+
+static void media_ready(int fd, void *arg)
+{
+	struct relay *relay = arg;
+	struct session_time now = relay_time(relay);
+
+	sessions_dispatch(relay->sessions, &now);
+	leave_if_empty(relay);
+}
+
+static void tick(void *arg)
+{
+	struct relay *relay = arg;
+	struct session_time now = relay_time(relay);
+
+	sessions_tick(relay->sessions, &now);
+	leave_if_empty(relay);
+}
+
+static void sample_traffic(void *arg)
+{
+	struct relay *relay = arg;
+	uint64_t now_us = loop_now_us(relay->loop);
+	struct media_totals totals;
+
+	media_read_totals(relay->media, &totals);
+	if (now_us > relay->sampled_us)
+		relay->bps_relayed =
+			(double)(totals.bytes - relay->sampled_bytes) * 8 *
+			(double)US_PER_S / (double)(now_us - relay->sampled_us);
+	relay->sampled_bytes = totals.bytes;
+	relay->sampled_us = now_us;
+}
+
+/* It does not stop by itself in time: records that could not be sent are in the log. */
+static void stop_now(void *arg)
+{
+	struct relay *relay = arg;
+
+	log_warning("stopping with unfinished work");
+	loop_stop(relay->loop);
+}
+
+static void on_stop(int signal_number, void *arg)
+{
+	struct relay *relay = arg;
+	struct session_time now = relay_time(relay);
+
+	if (relay->state == RELAY_STOPPING) {
+		loop_stop(relay->loop);
+		return;
+	}
+	log_info("signal %d: ending all sessions", signal_number);
+	service_stopping();
+	relay->state = RELAY_STOPPING;
+	timer_start(relay->stop_limit, 2 * STOP_LIMIT_US);
+	sessions_end_all(relay->sessions, &now);
+	leave_if_empty(relay);
+}
+
+static void on_drain(int signal_number, void *arg)
+{
+	struct relay *relay = arg;
+	struct session_counts counts;
+
+	if (relay->state != RELAY_RUNNING)
+		return;
+	sessions_count(relay->sessions, &counts);
+	log_info("signal %d: no new calls; leaving after the last of %zu sessions",
+		 signal_number, counts.sessions);
+	relay->state = RELAY_DRAINING;
+	leave_if_empty(relay);
+}
+
+static void on_toggle_debug(int signal_number, void *arg)
+{
+	const struct relay *relay = arg;
+	bool on = log_get_level() != LOG_LEVEL_DEBUG;
+
+	log_set_level(on ? LOG_LEVEL_DEBUG : relay->configured_level);
+	log_warning("signal %d: debug logging %s", signal_number,
+		    on ? "on" : "off");
+}
+
+static int start_media(struct relay *relay)
+{
+	const struct conf_relay *conf = relay->conf;
+	struct media_config config = {
+		.worker_count = conf->workers,
+		.learning = {
+			.mode = (enum learning_mode)conf->learning,
+			.settle_us = conf->settle_time_us,
+			.rebind_silence_us = conf->rebind_silence_us,
+			.rtcp_forget_us = conf->rtcp_silence_us,
+			.probation_packets = conf->probation_packets,
+			.range_count = conf->routable_private_ranges.count,
+		},
+	};
+	int r;
+
+	_Static_assert((int)CONF_LEARNING_SAFE == (int)LEARNING_SAFE &&
+			       (int)CONF_LEARNING_STRICT == (int)LEARNING_STRICT &&
+			       (int)CONF_LEARNING_FIRST_PACKET ==
+				       (int)LEARNING_FIRST_PACKET,
+		       "the configuration names the modes in the same order");
+	_Static_assert(CONF_MAX_RANGES <= LEARNING_MAX_RANGES,
+		       "all configured ranges have room");
+	memcpy(config.learning.ranges, conf->routable_private_ranges.networks,
+	       conf->routable_private_ranges.count *
+		       sizeof(config.learning.ranges[0]));
+	r = media_new(&relay->media, &config);
+	if (r < 0) {
+		log_error("cannot start the media workers: %s", strerror(-r));
+		return r;
+	}
+	return watch_new(&relay->media_watch, relay->loop,
+			 media_event_fd(relay->media), media_ready, relay);
+}
+
+static int start_sessions(struct relay *relay)
+{
+	const struct conf_relay *conf = relay->conf;
+	const struct session_handlers handlers = {.expired =
+							  relay_session_expired};
+	struct sessions_config config = {
+		.local_ip = relay->ip,
+		.advertised_ip = conf->advertised_ip,
+		.port_first = conf->port_range.first,
+		.port_end = relay_usable_port_end(conf),
+		.port_rest_us = conf->port_rest_us,
+		.stream_timeout_us = conf->stream_timeout_us,
+		.on_hold_timeout_us = conf->on_hold_timeout_us,
+		.unanswered_timeout_us = conf->unanswered_timeout_us,
+	};
+
+	if (config.port_end == 0)
+		return -EMFILE;
+	return sessions_new(&relay->sessions, &config, relay->media, &handlers,
+			    relay);
+}
+
+static int start_links(struct relay *relay)
+{
+	const struct conf_relay *conf = relay->conf;
+	const struct relay_links_handlers handlers = {.command = relay_command};
+	const struct relay_links_config config = {
+		.loop = relay->loop,
+		.tls = relay->tls,
+		.dispatchers = &conf->dispatchers,
+		.hello = {.name = "media-relay",
+			  .version = MEDIAPROXY_VERSION,
+			  .features = LINK_FEATURES_OURS},
+		.dns_check_interval_us = conf->dns_check_interval_us,
+		.keepalive_interval_us = conf->keepalive_interval_us,
+		.reconnect_delay_us = conf->reconnect_delay_us,
+		.verify_interval_us =
+			relay->daemon->conf->tls.verify_interval_us,
+	};
+
+	return relay_links_new(&relay->links, &config, &handlers, relay);
+}
+
+static int start_timers(struct relay *relay)
+{
+	if (timer_new(&relay->tick, relay->loop, tick, relay) < 0 ||
+	    timer_new(&relay->sample, relay->loop, sample_traffic, relay) < 0 ||
+	    timer_new(&relay->stop_limit, relay->loop, stop_now, relay) < 0)
+		return -ENOMEM;
+	timer_start_every(relay->tick, TICK_US);
+	relay->sampled_us = loop_now_us(relay->loop);
+	timer_start_every(relay->sample, relay->conf->traffic_sampling_period_us);
+	if (loop_on_signal(relay->loop, SIGINT, on_stop, relay) < 0 ||
+	    loop_on_signal(relay->loop, SIGTERM, on_stop, relay) < 0 ||
+	    loop_on_signal(relay->loop, SIGHUP, on_drain, relay) < 0 ||
+	    loop_on_signal(relay->loop, SIGUSR1, on_toggle_debug, relay) < 0)
+		return -ENOMEM;
+	return 0;
+}
+
+static int start_api(struct relay *relay)
+{
+	const struct management_handlers handlers = {
+		.summary = relay_api_summary,
+		.sessions = relay_api_sessions,
+	};
+	char path[CONF_MAX_TEXT * 2];
+	int r;
+
+	daemon_runtime_path(relay->daemon, "media-relay.ctl", path);
+	r = management_api_new(&relay->api, relay->loop, path, &handlers, relay);
+	if (r < 0)
+		log_error("control channel %s: %s", path, strerror(-r));
+	return r;
+}
+
+static int relay_start(struct relay *relay)
+{
+	int r = loop_new(&relay->loop);
+
+	if (r < 0)
+		return r;
+	relay->started_us = loop_now_us(relay->loop);
+	if ((r = start_media(relay)) < 0 || (r = start_sessions(relay)) < 0 ||
+	    (r = start_timers(relay)) < 0 || (r = start_links(relay)) < 0 ||
+	    (r = start_api(relay)) < 0)
+		return r;
+	return 0;
+}
+
+/* In this order: what calls others goes before what is called. */
+static void relay_stop(struct relay *relay)
+{
+	management_api_free(relay->api);
+	relay_links_free(relay->links);
+	sessions_free(relay->sessions);
+	watch_free(relay->media_watch);
+	media_free(relay->media);
+	timer_free(relay->tick);
+	timer_free(relay->sample);
+	timer_free(relay->stop_limit);
+	tls_context_free(relay->tls);
+	loop_free(relay->loop);
+}
+
+static void log_ready(const struct relay *relay)
+{
+	CLEANUP(buf_done) struct buf status = {0};
+	struct session_counts counts;
+	struct media_totals totals;
+	char bound[ADDR_TEXT_SIZE], shown[ADDR_TEXT_SIZE];
+
+	sessions_count(relay->sessions, &counts);
+	media_read_totals(relay->media, &totals);
+	buf_printf(&status, "media on %s", ip_format(&relay->ip, bound));
+	if (!ip_equal(&relay->ip, &relay->shown_ip))
+		buf_printf(&status, " (shown as %s)",
+			   ip_format(&relay->shown_ip, shown));
+	buf_printf(&status,
+		   ", %zu port pairs from %u, %u workers, engine userspace, "
+		   "%zu dispatchers configured",
+		   counts.ports_total, relay->conf->port_range.first,
+		   totals.worker_count, relay->conf->dispatchers.count);
+	daemon_ready(relay->daemon, status.data);
+}
+
+/* What can be checked without starting. */
+static int check(struct daemon *daemon)
+{
+	const struct conf_relay *conf = &daemon->conf->relay;
+	CLEANUP(buf_done) struct buf text = {0};
+	struct tls_context *tls = NULL;
+	struct ip_addr ip;
+	int r = daemon_load_tls(daemon, &conf->passport, &tls);
+	int r2 = relay_find_address(conf, &ip);
+
+	tls_context_free(tls);
+	conf_print(daemon->conf, CONF_DAEMON_RELAY, &text);
+	fputs(text.data ? text.data : "", stdout);
+	return r < 0 || r2 < 0 || relay_usable_port_end(conf) == 0;
+}
+
+static int run(struct daemon *daemon)
+{
+	struct relay relay = {
+		.daemon = daemon,
+		.conf = &daemon->conf->relay,
+		.configured_level = daemon->conf->relay.log_level,
+		.refusals = LOG_LIMIT(50, US_PER_S),
+	};
+	int status = 1;
+
+	if (relay_find_address(relay.conf, &relay.ip) < 0 ||
+	    daemon_load_tls(daemon, &relay.conf->passport, &relay.tls) < 0 ||
+	    daemon_start(daemon) < 0) {
+		tls_context_free(relay.tls);
+		return 1;
+	}
+	relay.shown_ip = ip_is_set(&relay.conf->advertised_ip)
+				 ? relay.conf->advertised_ip
+				 : relay.ip;
+	if (relay.conf->dispatchers.count == 0)
+		log_warning("no dispatchers in [Relay]: this relay will get no calls");
+	if (relay_start(&relay) == 0) {
+		log_ready(&relay);
+		status = loop_run(relay.loop) < 0;
+		log_info("media-relay stopped");
+	} else {
+		log_error("media-relay cannot start");
+	}
+	relay_stop(&relay);
+	return status;
+}
+
+int main(int argc, char **argv)
+{
+	struct daemon daemon = {.name = "media-relay",
+				.kind = CONF_DAEMON_RELAY};
+	int status = 1;
+
+	if (daemon_prepare(&daemon, argc, argv, &status))
+		status = daemon.check ? check(&daemon) : run(&daemon);
+	daemon_done(&daemon);
+	return status;
+}

@@ -1,0 +1,72 @@
+#pragma once
+/**
+ * @file relay/relay.h  The relay's parts and how they are wired
+ *
+ * One control thread: links bring commands, sessions carry them out, the media
+ * workers move the packets. This folder only connects them.
+ */
+#include "conf/conf.h"
+#include "link/relay_links.h"
+#include "management/api.h"
+#include "media/media.h"
+#include "net/daemon.h"
+#include "net/loop.h"
+#include "session/session.h"
+
+enum relay_state {
+	RELAY_RUNNING,
+	RELAY_DRAINING, /* HUP: no new calls, exits after the last one */
+	RELAY_STOPPING	/* INT, TERM: every session is ended and reported */
+};
+
+struct relay {
+	const struct daemon *daemon;
+	const struct conf_relay *conf;
+	struct loop *loop;
+	struct tls_context *tls;
+	struct media *media;
+	struct watch *media_watch;
+	struct sessions *sessions;
+	struct relay_links *links;
+	struct management_api *api;
+	struct timer *tick, *sample, *stop_limit;
+	enum relay_state state;
+	bool leaving; /* the last session is gone; links send what waits */
+	enum log_level configured_level;
+	struct ip_addr ip, shown_ip; /* bound; told to others */
+	uint64_t started_us, sampled_us, sampled_bytes;
+	double bps_relayed;
+	struct log_limit refusals;
+};
+
+/** Both clocks, as sessions want them. */
+struct session_time relay_time(const struct relay *relay);
+
+/* commands.c: what dispatchers ask */
+
+/** A command on a link. arg: the relay */
+void relay_command(const struct relay_request *request,
+		   const struct command *command, void *arg);
+/** A session ended by itself: send its record. arg: the relay */
+void relay_session_expired(const struct session_final *final, void *arg);
+
+/* summary.c: what people and dispatchers want to know */
+
+void relay_write_summary(const struct relay *relay, struct json_writer *w);
+/** The control channel. arg: the relay */
+void relay_api_summary(struct management_request *request, void *arg);
+void relay_api_sessions(struct management_request *request, void *arg);
+
+/* limits.c: what the host gives us */
+
+/**
+ * Where the ports end that can be used: RLIMIT_NOFILE may allow fewer pairs than
+ * port_range has. Raises the limit, and logs what to do when it is too low.
+ *
+ * @return the end for struct sessions_config, or 0 after logging that not even one call fits
+ */
+uint32_t relay_usable_port_end(const struct conf_relay *conf);
+
+/** Find the address to bind, and see that it is ours. @return 0, or negative errno
+ * after logging why */
+int relay_find_address(const struct conf_relay *conf, struct ip_addr *ret);
