@@ -57,6 +57,7 @@ def described(name, headers):
     """By its own header, by that of the module it is a part of, or by a comment."""
     module = name[:-2]
     return (any(module == header[:-2] or module.startswith(header[:-2] + '_')
+                or header[:-2].startswith(module)
                 for header in headers)
             or tree.text_of(name).startswith('/*'))
 
