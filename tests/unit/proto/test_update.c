@@ -300,8 +300,7 @@ static void test_malformed_media_is_refused(void **state)
 		"a1234567890123456789012345678901x:10.0.0.1:5:sendrecv:ice=no",
 		"audio:10.0.0.1:5000:sendrecv:ice=no,",
 		",audio:10.0.0.1:5000:sendrecv:ice=no",
-		"audio:10.0.0.1:5000:sendrecv:ice=no, "
-		"audio:10.0.0.1:5000:sendrecv:ice=no",
+		"a:1.1.1.1:5:sendrecv:ice=no, a:1.1.1.1:7:sendrecv:a=",
 		"audio:None:5000:sendrecv:ice=no",
 	};
 	struct media_line line[UPDATE_MAX_STREAMS];
