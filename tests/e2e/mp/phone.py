@@ -6,8 +6,8 @@ import threading
 import time
 from typing import NamedTuple
 
-from .packets import rtcp_series, rtp_series
-from .wait import holds_for, wait_for
+from .packets import rtcp_series, rtcp_sr, rtp, rtp_series
+from .wait import Deadline, holds_for, wait_for
 
 
 class Packet(NamedTuple):
@@ -208,3 +208,27 @@ def talk(one, other, count=10, ssrc=(0x11111111, 0x22222222), first=1):
     for stream, rtp_packets, rtcp_packets in zip((other, one), packets, reports):
         stream.rtp.expect(rtp_packets)
         stream.rtcp.expect(rtcp_packets)
+
+
+def settle(one, other, ssrc=(1, 2), deadline=5.0):
+    """Send RTP and RTCP both ways, as phones do, until both ways are open for both.
+
+    For streams whose remotes have to be learned: what was sent before may be lost.
+    """
+    ports = [(one.rtp, other.rtp), (other.rtp, one.rtp),
+             (one.rtcp, other.rtcp), (other.rtcp, one.rtcp)]
+    end = Deadline(deadline)
+    last = {}
+    seq = 0
+    while any(last.get(a) not in b.data for a, b in ports):
+        assert not end.over(), "no way for %s" % [a.address for a, b in ports if not b.received]
+        seq += 1
+        for (sender, _), which in zip(ports, ssrc * 2):
+            rtp_port = sender in (one.rtp, other.rtp)
+            last[sender] = rtp(seq, which) if rtp_port else rtcp_sr(which, seq)
+            sender.send(last[sender])
+        waited = Deadline(0.02)  # the rhythm of a phone
+        while not waited.over() and any(last[a] not in b.data for a, b in ports):
+            time.sleep(0.001)
+    for _, receiver in ports:
+        receiver.clear()

@@ -1,6 +1,6 @@
 """SIP phones: sipp with the scenarios of tests/e2e/sipp/.
 
-A scenario takes its SDP from files (offer1.sdp, answer1.sdp, ...) in the folder that sipp
+A scenario takes its SDP from files (sdp1.txt, sdp2.txt, ...) in the folder that sipp
 runs in, and waits for an INFO where the test decides when it goes on: go_on() sends it.
 What a phone sent and received is read from its message log.
 """
@@ -120,21 +120,24 @@ class Sipp(Process):
     """One phone in a namespace, which makes or takes one call."""
 
     def __init__(self, folder, namespace, scenario, sdp=(), remote=None, call_id=None,
-                 user_agent="sipp caller", name=None, timeout_s=60, extra=()):
+                 user_agent="sipp caller", name=None, timeout_s=60, extra=(),
+                 files=None):
         """
-        sdp: bodies for offer1.sdp or answer1.sdp and so on, in their order.
+        sdp: the bodies of its offers and answers, in their order.
         remote: whom a caller calls; None for a callee.
         call_id: of a caller's call.
-        user_agent: bytes as they stand in the INVITE, folded lines too.
+        user_agent: as it stands in the INVITE, folded lines too.
+        files: {name: path} of files that the scenario finds by that name.
         """
         name = name or scenario
         self.folder = os.path.join(str(folder), "sipp-" + name)
         os.makedirs(self.folder)
         self.call_id = call_id
-        kind = "offer" if remote else "answer"
         for number, body in enumerate(sdp, 1):
-            self._write("%s%d.sdp" % (kind, number), body)
+            self._write("sdp%d.txt" % number, body)
         self._write("user_agent.txt", user_agent)
+        for link, path in (files or {}).items():
+            os.symlink(path, os.path.join(self.folder, link))
         argv = ["sipp", "-sf", os.path.join(SCENARIOS, scenario + ".xml"), "-m", "1",
                 "-i", namespace.ip, "-p", SIP_PORT, "-mp", 6000, "-nostdin", "-nd",
                 "-timeout", "%ds" % timeout_s, "-timeout_error",
@@ -192,14 +195,16 @@ class Sipp(Process):
         return wait_for(fact, deadline, lambda: "%s: %s %s; had %s\n%s" % (
             self.name, direction, what, self.messages(), self.errors()))
 
-    def go_on(self, call_id=None):
-        """Let the scenario go past the <recv request="INFO"/> where it waits."""
-        call_id = call_id or self.call_id or self.messages("received")[0].header("Call-ID")
-        text = ("INFO sip:test@{ip} SIP/2.0\r\n"
-                "Via: SIP/2.0/UDP {ip}:9;branch=z9hG4bKgo\r\n"
-                "From: <sip:test@{ip}>;tag=go\r\nTo: <sip:test@{ip}>;tag=on\r\n"
-                "Call-ID: {call_id}\r\nCSeq: 1 INFO\r\nContent-Length: 0\r\n\r\n"
-                ).format(ip=self.namespace.ip, call_id=call_id)
+    def go_on(self):
+        """Let the scenario go past the <recv request="INFO"/> where it waits.
+
+        The INFO has the headers of the message that came last, so that sipp's [last_Via:]
+        and so on still mean that one.
+        """
+        last = self.messages("received")[-1]
+        lines = ["INFO sip:%s SIP/2.0" % self.namespace.ip] + [
+            line for line in last.header_lines if not line.lower().startswith("content-")]
+        text = "\r\n".join(lines + ["Content-Length: 0", "", ""])
         with self.namespace.socket(socket.AF_INET) as sock:
             sock.sendto(text.encode(), (self.namespace.ip, SIP_PORT))
 
