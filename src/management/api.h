@@ -1,0 +1,30 @@
+#pragma once
+/**
+ * @file management/api.h  The control channel: HTTP with JSON under /api/v1
+ *
+ * Both daemons serve it on a UNIX socket in their runtime folder (0660).
+ *
+ *     GET /api/v1/version             {"name": ..., "version": ...}
+ *     GET /api/v1/summary             a relay: its summary; a dispatcher:
+ *                                     {"relays": [...], and its own facts}
+ *     GET /api/v1/sessions[?call_id=] an array of statistics
+ *
+ * Everything else: 404 or 405 with {"error": ...}.
+ */
+#include "management/request.h"
+#include "net/loop.h"
+
+struct management_api;
+
+/**
+ * Serve on a UNIX socket. The handlers are copied.
+ *
+ * @return 0, -ENOMEM, -EADDRINUSE (somebody answers there), or negative errno
+ */
+int management_api_new(struct management_api **ret, struct loop *loop,
+		       const char *path,
+		       const struct management_handlers *handlers, void *arg);
+
+/** Stop; open requests are still to be finished by those who have them, and
+ * lead nowhere. NULL is fine. @return NULL */
+struct management_api *management_api_free(struct management_api *api);
