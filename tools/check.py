@@ -133,6 +133,13 @@ def meson_cases(suite, path):
     return cases
 
 
+def fuzz_cases(suite, path):
+    with open(path, encoding='utf-8', errors='replace') as log:
+        found = re.findall(r'^fuzz (\S+): (ok|FOUND SOMETHING)', log.read(), re.MULTILINE)
+    return [Case(suite, target, 0, 'passed' if word == 'ok' else 'failed', f'see {path}')
+            for target, word in found]
+
+
 def reported(name, read, path, ok, seconds, why):
     """The tests of a report. A suite that failed, but reports no failure, crashed."""
     try:
@@ -186,8 +193,9 @@ class Checks:
         return self.build('build-clang', 'build-clang', ['-Dwerror=true'], 'clang')
 
     def unit(self):
-        return self.meson('unit', 'build-asan', ['--suite', 'unit', '--timeout-multiplier', '3'],
-                          600)
+        # The suite `fuzz` replays the corpora.
+        return self.meson('unit', 'build-asan', ['--suite', 'unit', '--suite', 'fuzz',
+                                                 '--timeout-multiplier', '3'], 600)
 
     def tsan(self):
         listing = subprocess.run(['meson', 'introspect', '--tests', 'build-asan'],
@@ -208,8 +216,8 @@ class Checks:
     def fuzz(self):
         # tests/fuzz/run.sh builds the targets, replays the corpora and runs each for a while.
         limit = 3600 * 6 if self.long else 600
-        return as_one_case('fuzz', *run('fuzz', ['tests/fuzz/run.sh', str(self.fuzz_seconds)],
-                                        limit))
+        done = run('fuzz', ['tests/fuzz/run.sh', str(self.fuzz_seconds)], limit)
+        return reported('fuzz', fuzz_cases, os.path.join(OUT, 'fuzz.log'), *done)
 
     def house(self):
         return self.pytest('house', 'tests/house', 600)

@@ -45,6 +45,13 @@ def test_a_program_that_crashes_after_its_last_test_fails(check, tmp_path, resul
                                                          ('base', 'failed')]
 
 
+def test_each_fuzz_target_counts(check, tmp_path):
+    path = tmp_path / 'fuzz.log'
+    path.write_text('fuzz rtp: ok, 100 inputs in 3 s\nfuzz stun: FOUND SOMETHING\n')
+    assert outcomes(check.reported('fuzz', check.fuzz_cases, path, False, 1, 'exit status 1')) == [
+        ('rtp', 'passed'), ('stun', 'failed')]
+
+
 def test_a_suite_without_a_report_fails(check):
     cases = check.reported('suite', check.junit_cases, 'nowhere.xml', False, 1, 'signal 11')
     assert outcomes(cases) == [('suite', 'failed')]
