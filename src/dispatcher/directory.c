@@ -1,0 +1,554 @@
+#include "dispatcher/directory.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/cleanup.h"
+#include "base/hash.h"
+#include "base/list.h"
+
+/* A relay that has calls here, or is connected. */
+struct relay {
+	struct list link;
+	struct ip_addr ip;
+	struct list calls;
+	bool up;
+	uint64_t down_since_us;
+	uint64_t generation; /* of its list of sessions */
+};
+
+struct directory {
+	struct hash_table calls;
+	struct list relays;
+	struct list expired; /* sessions, the longest expired first */
+	struct directory_counts counts;
+};
+
+struct directory_call {
+	struct hash_node node;
+	struct list of_relay;
+	struct relay *relay;
+	struct list sessions;
+	size_t live_count;
+	size_t call_id_len;
+	char call_id[];
+};
+
+struct to_tag {
+	struct list link;
+	size_t len;
+	char text[];
+};
+
+struct directory_session {
+	struct list of_call;
+	struct list of_expired;
+	struct directory_call *call;
+	struct list to_tags;
+	unsigned to_tag_count;
+	bool expired;
+	uint64_t expired_us;
+	uint64_t generation;
+	char *dialog_id; /* NULL: not known */
+	size_t dialog_id_len;
+	size_t from_tag_len;
+	char from_tag[];
+};
+
+int directory_new(struct directory **ret)
+{
+	struct directory *directory = calloc(1, sizeof(*directory));
+
+	if (!directory)
+		return -ENOMEM;
+	if (hash_init(&directory->calls) < 0) {
+		free(directory);
+		return -ENOMEM;
+	}
+	list_init(&directory->relays);
+	list_init(&directory->expired);
+	*ret = directory;
+	return 0;
+}
+
+/* Relays */
+
+static struct relay *find_relay(const struct directory *directory,
+				const struct ip_addr *ip)
+{
+	list_for_each (link, &directory->relays) {
+		struct relay *relay = list_item(link, struct relay, link);
+
+		if (ip_equal(&relay->ip, ip))
+			return relay;
+	}
+	return NULL;
+}
+
+static struct relay *take_relay(struct directory *directory,
+				const struct ip_addr *ip)
+{
+	struct relay *relay = find_relay(directory, ip);
+
+	if (relay)
+		return relay;
+	relay = calloc(1, sizeof(*relay));
+	if (!relay)
+		return NULL;
+	relay->ip = *ip;
+	relay->up = true;
+	list_init(&relay->calls);
+	list_add_tail(&directory->relays, &relay->link);
+	return relay;
+}
+
+void directory_relay_up(struct directory *directory, const struct ip_addr *ip)
+{
+	struct relay *relay = take_relay(directory, ip);
+
+	if (relay)
+		relay->up = true;
+}
+
+void directory_relay_down(struct directory *directory, const struct ip_addr *ip,
+			  uint64_t now_us)
+{
+	struct relay *relay = find_relay(directory, ip);
+
+	if (!relay)
+		return;
+	relay->up = false;
+	relay->down_since_us = now_us;
+}
+
+/* Calls */
+
+struct directory_counts directory_count(const struct directory *directory)
+{
+	return directory->counts;
+}
+
+struct directory_call *directory_find(const struct directory *directory,
+				      struct span call_id)
+{
+	struct hash_node *node = hash_first(
+		&directory->calls, hash_span(&directory->calls, call_id));
+
+	for (; node; node = hash_next(node)) {
+		struct directory_call *call =
+			hash_item(node, struct directory_call, node);
+
+		if (span_equal(span_make(call->call_id, call->call_id_len),
+			       call_id))
+			return call;
+	}
+	return NULL;
+}
+
+const struct ip_addr *directory_call_relay(const struct directory_call *call)
+{
+	return &call->relay->ip;
+}
+
+bool directory_call_is_live(const struct directory_call *call)
+{
+	return call->live_count > 0;
+}
+
+static struct directory_call *add_call(struct directory *directory,
+				       struct relay *relay, struct span call_id)
+{
+	struct directory_call *call = malloc(sizeof(*call) + call_id.len);
+
+	if (!call)
+		return NULL;
+	*call = (struct directory_call){.relay = relay,
+					.call_id_len = call_id.len};
+	memcpy(call->call_id, call_id.ptr, call_id.len);
+	list_init(&call->sessions);
+	list_add_tail(&relay->calls, &call->of_relay);
+	hash_add(&directory->calls, &call->node,
+		 hash_span(&directory->calls, call_id));
+	directory->counts.calls++;
+	return call;
+}
+
+static void drop_call_if_empty(struct directory *directory,
+			       struct directory_call *call)
+{
+	if (!list_empty(&call->sessions))
+		return;
+	hash_del(&directory->calls, &call->node);
+	list_del(&call->of_relay);
+	directory->counts.calls--;
+	free(call);
+}
+
+/* Sessions */
+
+static struct span from_tag_of(const struct directory_session *session)
+{
+	return span_make(session->from_tag, session->from_tag_len);
+}
+
+static bool has_to_tag(const struct directory_session *session, struct span tag)
+{
+	list_for_each (link, &session->to_tags) {
+		const struct to_tag *known =
+			list_item(link, const struct to_tag, link);
+
+		if (span_equal(span_make(known->text, known->len), tag))
+			return true;
+	}
+	return false;
+}
+
+/* How well a session fits: 0 is not at all. A session without a from-tag comes
+ * from a relay that listed call-ids alone, and fits any leg. */
+static int fit(const struct directory_session *session, struct span from_tag,
+	       struct span to_tag)
+{
+	if (session->from_tag_len == 0)
+		return 1;
+	if (span_equal(from_tag_of(session), from_tag))
+		return 4;
+	if (to_tag.len > 0 && span_equal(from_tag_of(session), to_tag))
+		return 3;
+	return has_to_tag(session, from_tag) ? 2 : 0;
+}
+
+struct directory_session *directory_find_session(struct directory_call *call,
+						 struct span from_tag,
+						 struct span to_tag)
+{
+	struct directory_session *best = NULL;
+	int best_fit = 0;
+
+	list_for_each (link, &call->sessions) {
+		struct directory_session *session =
+			list_item(link, struct directory_session, of_call);
+		int this_fit = fit(session, from_tag, to_tag);
+
+		if (this_fit > best_fit) {
+			best = session;
+			best_fit = this_fit;
+		}
+	}
+	return best;
+}
+
+bool directory_session_is_expired(const struct directory_session *session)
+{
+	return session->expired;
+}
+
+struct span directory_session_call_id(const struct directory_session *session)
+{
+	return span_make(session->call->call_id, session->call->call_id_len);
+}
+
+struct span directory_session_from_tag(const struct directory_session *session)
+{
+	return from_tag_of(session);
+}
+
+struct span directory_session_dialog_id(const struct directory_session *session)
+{
+	return span_make(session->dialog_id, session->dialog_id_len);
+}
+
+static struct directory_session *add_session(struct directory *directory,
+					     struct directory_call *call,
+					     struct span from_tag)
+{
+	struct directory_session *session =
+		malloc(sizeof(*session) + from_tag.len);
+
+	if (!session)
+		return NULL;
+	*session = (struct directory_session){.call = call,
+					      .from_tag_len = from_tag.len};
+	if (from_tag.len > 0)
+		memcpy(session->from_tag, from_tag.ptr, from_tag.len);
+	list_init(&session->of_expired);
+	list_init(&session->to_tags);
+	list_add_tail(&call->sessions, &session->of_call);
+	call->live_count++;
+	directory->counts.sessions++;
+	return session;
+}
+
+/* What does not fit into memory is missed when a BYE names it, no sooner. */
+static void add_to_tag(struct directory_session *session, struct span tag)
+{
+	struct to_tag *entry;
+
+	if (tag.len == 0 || session->to_tag_count >= DIRECTORY_MAX_TO_TAGS ||
+	    span_equal(tag, from_tag_of(session)) || has_to_tag(session, tag))
+		return;
+	entry = malloc(sizeof(*entry) + tag.len);
+	if (!entry)
+		return;
+	entry->len = tag.len;
+	memcpy(entry->text, tag.ptr, tag.len);
+	list_add_tail(&session->to_tags, &entry->link);
+	session->to_tag_count++;
+}
+
+static void set_dialog_id(struct directory_session *session, struct span id)
+{
+	if (id.len == 0 || session->dialog_id)
+		return;
+	session->dialog_id = span_dup(id);
+	if (session->dialog_id)
+		session->dialog_id_len = id.len;
+}
+
+static void unexpire(struct directory *directory,
+		     struct directory_session *session)
+{
+	if (!session->expired)
+		return;
+	session->expired = false;
+	list_del(&session->of_expired);
+	session->call->live_count++;
+	directory->counts.expired--;
+}
+
+void directory_expire(struct directory *directory,
+		      struct directory_session *session, uint64_t now_us)
+{
+	if (session->expired)
+		return;
+	session->expired = true;
+	session->expired_us = now_us;
+	list_add_tail(&directory->expired, &session->of_expired);
+	session->call->live_count--;
+	directory->counts.expired++;
+}
+
+void directory_remove(struct directory *directory,
+		      struct directory_session *session)
+{
+	struct directory_call *call = session->call;
+
+	unexpire(directory, session);
+	call->live_count--;
+	directory->counts.sessions--;
+	list_del(&session->of_call);
+	list_for_each_safe (link, &session->to_tags) {
+		free(list_item(link, struct to_tag, link));
+	}
+	free(session->dialog_id);
+	free(session);
+	drop_call_if_empty(directory, call);
+}
+
+/* A leg that fits an existing session but for its from-tag is the callee's
+ * view of it: the to-tag that it teaches is then its own from-tag. */
+static void learn(struct directory *directory,
+		  struct directory_session *session,
+		  const struct directory_leg *leg)
+{
+	unexpire(directory, session);
+	session->generation = session->call->relay->generation;
+	add_to_tag(session, leg->to_tag);
+	if (session->from_tag_len > 0)
+		add_to_tag(session, leg->from_tag);
+	set_dialog_id(session, leg->dialog_id);
+}
+
+/* A report without tags: all that is known of the call is still there. */
+static void learn_all(struct directory_call *call)
+{
+	list_for_each (link, &call->sessions) {
+		list_item(link, struct directory_session, of_call)->generation =
+			call->relay->generation;
+	}
+}
+
+static int place_call(struct directory *directory, const struct ip_addr *ip,
+		      struct span call_id, struct directory_call **ret)
+{
+	struct directory_call *call = directory_find(directory, call_id);
+	struct relay *relay;
+
+	if (call && ip_equal(&call->relay->ip, ip)) {
+		*ret = call;
+		return 0;
+	}
+	if (call && directory_call_is_live(call))
+		return -EEXIST;
+	relay = take_relay(directory, ip);
+	if (!relay)
+		return -ENOMEM;
+	if (call) {
+		list_del(&call->of_relay);
+		call->relay = relay;
+		list_add_tail(&relay->calls, &call->of_relay);
+	} else {
+		call = add_call(directory, relay, call_id);
+	}
+	if (!call)
+		return -ENOMEM;
+	*ret = call;
+	return 0;
+}
+
+int directory_add(struct directory *directory, const struct ip_addr *relay,
+		  const struct directory_leg *leg)
+{
+	struct directory_session *session;
+	struct directory_call *call;
+	int err;
+
+	err = place_call(directory, relay, leg->call_id, &call);
+	if (err < 0)
+		return err;
+	if (leg->from_tag.len == 0 && directory_call_is_live(call)) {
+		learn_all(call);
+		return 0;
+	}
+	session = directory_find_session(call, leg->from_tag, leg->to_tag);
+	if (!session) {
+		if (directory->counts.sessions < DIRECTORY_MAX_SESSIONS)
+			session = add_session(directory, call, leg->from_tag);
+		else
+			err = -ENOSPC;
+	}
+	if (!session) {
+		drop_call_if_empty(directory, call);
+		return err < 0 ? err : -ENOMEM;
+	}
+	learn(directory, session, leg);
+	return 0;
+}
+
+/* The list of a relay */
+
+void directory_sync_begin(struct directory *directory, const struct ip_addr *ip)
+{
+	struct relay *relay = take_relay(directory, ip);
+
+	if (relay)
+		relay->generation++;
+}
+
+static size_t drop_unlisted(struct directory *directory,
+			    struct directory_call *call, directory_drop_h *drop,
+			    void *arg)
+{
+	struct list *link = call->sessions.next;
+	bool last = list_empty(&call->sessions);
+	size_t count = 0;
+
+	/* The call goes with its last session: look ahead before that. */
+	while (!last) {
+		struct directory_session *session =
+			list_item(link, struct directory_session, of_call);
+
+		link = link->next;
+		last = link == &call->sessions;
+		if (session->expired ||
+		    session->generation == call->relay->generation)
+			continue;
+		if (drop)
+			drop(session, arg);
+		directory_remove(directory, session);
+		count++;
+	}
+	return count;
+}
+
+size_t directory_sync_end(struct directory *directory, const struct ip_addr *ip,
+			  directory_drop_h *drop, void *arg)
+{
+	struct relay *relay = find_relay(directory, ip);
+	size_t count = 0;
+
+	if (!relay)
+		return 0;
+	list_for_each_safe (link, &relay->calls) {
+		struct directory_call *call =
+			list_item(link, struct directory_call, of_relay);
+
+		count += drop_unlisted(directory, call, drop, arg);
+	}
+	return count;
+}
+
+/* The end */
+
+static size_t forget_call(struct directory *directory,
+			  struct directory_call *call)
+{
+	struct list *first = list_first(&call->sessions);
+	size_t count = 0;
+
+	while (first) {
+		bool last = first->next == &call->sessions;
+
+		directory_remove(
+			directory,
+			list_item(first, struct directory_session, of_call));
+		count++;
+		first = last ? NULL : list_first(&call->sessions);
+	}
+	return count;
+}
+
+static size_t forget_relay(struct directory *directory, struct relay *relay)
+{
+	struct list *first;
+	size_t count = 0;
+
+	while ((first = list_first(&relay->calls)))
+		count += forget_call(
+			directory,
+			list_item(first, struct directory_call, of_relay));
+	list_del(&relay->link);
+	free(relay);
+	return count;
+}
+
+size_t directory_sweep(struct directory *directory, uint64_t now_us,
+		       uint64_t expired_after_us, uint64_t dead_after_us,
+		       directory_dead_relay_h *dead, void *arg)
+{
+	struct list *first;
+	size_t count = 0;
+
+	while ((first = list_first(&directory->expired))) {
+		struct directory_session *session =
+			list_item(first, struct directory_session, of_expired);
+
+		if (now_us - session->expired_us < expired_after_us)
+			break;
+		directory_remove(directory, session);
+		count++;
+	}
+	list_for_each_safe (link, &directory->relays) {
+		struct relay *relay = list_item(link, struct relay, link);
+		struct ip_addr ip = relay->ip;
+		size_t sessions;
+
+		if (relay->up || now_us - relay->down_since_us < dead_after_us)
+			continue;
+		sessions = forget_relay(directory, relay);
+		if (dead && sessions > 0)
+			dead(&ip, sessions, arg);
+	}
+	return count;
+}
+
+struct directory *directory_free(struct directory *directory)
+{
+	if (!directory)
+		return NULL;
+	list_for_each_safe (link, &directory->relays) {
+		forget_relay(directory, list_item(link, struct relay, link));
+	}
+	hash_done(&directory->calls);
+	free(directory);
+	return NULL;
+}

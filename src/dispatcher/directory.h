@@ -1,0 +1,114 @@
+#pragma once
+/**
+ * @file dispatcher/directory.h  Which relay has which call
+ *
+ * A call is all sessions under one call-id; every leg of a call goes to the
+ * call's relay. A session is found by (call-id, from-tag), by (call-id,
+ * to-tag) for what the callee sends, or by a from-tag that is a known callee
+ * tag. A session that ended by itself is kept as expired until the SIP proxy
+ * removes it. No I/O, no clock, no log.
+ */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/addr.h"
+#include "base/span.h"
+
+#define DIRECTORY_MAX_SESSIONS 2000000
+#define DIRECTORY_MAX_TO_TAGS 32 /* of one session: a fork's branches */
+
+struct directory;
+struct directory_call;
+struct directory_session;
+
+/** A dialog's leg, as a request or a report names it. */
+struct directory_leg {
+	struct span call_id;
+	struct span from_tag;  /* empty in a report: whichever */
+	struct span to_tag;    /* may be empty */
+	struct span dialog_id; /* may be empty */
+};
+
+struct directory_counts {
+	size_t calls, sessions, expired;
+};
+
+/** A session that is being dropped; it is gone after this call. */
+typedef void directory_drop_h(const struct directory_session *session,
+			      void *arg);
+
+/** @return 0 or -ENOMEM */
+int directory_new(struct directory **ret);
+struct directory *directory_free(struct directory *directory);
+
+struct directory_counts directory_count(const struct directory *directory);
+
+/** The call with this call-id, or NULL. */
+struct directory_call *directory_find(const struct directory *directory,
+				      struct span call_id);
+const struct ip_addr *directory_call_relay(const struct directory_call *call);
+/** Does its relay still have something of it? */
+bool directory_call_is_live(const struct directory_call *call);
+
+/** A call's session, or NULL. */
+struct directory_session *directory_find_session(struct directory_call *call,
+						 struct span from_tag,
+						 struct span to_tag);
+bool directory_session_is_expired(const struct directory_session *session);
+struct span directory_session_call_id(const struct directory_session *session);
+struct span directory_session_from_tag(const struct directory_session *session);
+struct span
+directory_session_dialog_id(const struct directory_session *session);
+
+/**
+ * The relay has a session for this leg: add it, or renew what is known of it
+ * (a new to-tag, a dialog id that was not known, expired no more).
+ *
+ * A call with nothing live moves to this relay. A live one of another relay
+ * stays where it is.
+ *
+ * @return 0, -EEXIST (live on another relay), -ENOSPC (too many sessions), or
+ *         -ENOMEM
+ */
+int directory_add(struct directory *directory, const struct ip_addr *relay,
+		  const struct directory_leg *leg);
+
+/** It ended by itself; it waits for the SIP proxy's remove. */
+void directory_expire(struct directory *directory,
+		      struct directory_session *session, uint64_t now_us);
+
+/** Drop a session, and its call with the last one. */
+void directory_remove(struct directory *directory,
+		      struct directory_session *session);
+
+/* A relay's link is up: its list of sessions replaces what was known. Between
+ * begin and end directory_add() marks what is still there. */
+void directory_sync_begin(struct directory *directory,
+			  const struct ip_addr *relay);
+/** Drop what the relay did not list, expired sessions aside. @return how many
+ */
+size_t directory_sync_end(struct directory *directory,
+			  const struct ip_addr *relay, directory_drop_h *drop,
+			  void *arg);
+
+/** The relay's link is up: its calls are not forgotten. */
+void directory_relay_up(struct directory *directory,
+			const struct ip_addr *relay);
+void directory_relay_down(struct directory *directory,
+			  const struct ip_addr *relay, uint64_t now_us);
+
+/** A relay that was given up. */
+typedef void directory_dead_relay_h(const struct ip_addr *relay,
+				    size_t sessions, void *arg);
+
+/**
+ * Forget expired sessions that nobody removed, and the calls of relays that
+ * have been gone for too long.
+ *
+ * @param dead  Called for each such relay that had sessions; may be NULL
+ * @return how many expired sessions were forgotten
+ */
+size_t directory_sweep(struct directory *directory, uint64_t now_us,
+		       uint64_t expired_after_us, uint64_t dead_after_us,
+		       directory_dead_relay_h *dead, void *arg);

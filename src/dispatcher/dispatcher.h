@@ -1,0 +1,30 @@
+#pragma once
+/**
+ * @file dispatcher/dispatcher.h  The dispatcher's parts and how they are wired
+ *
+ * One control thread: the proxy socket brings requests, the router asks relays
+ * for them, the directory knows which relay has which call. main.c only
+ * connects them.
+ */
+#include "conf/conf.h"
+#include "dispatcher/directory.h"
+#include "dispatcher/proxy_socket.h"
+#include "dispatcher/relay_events.h"
+#include "dispatcher/router.h"
+#include "link/relay_peers.h"
+#include "net/daemon.h"
+#include "net/loop.h"
+
+struct dispatcher {
+	const struct daemon *daemon;
+	const struct conf_dispatcher *conf;
+	struct loop *loop;
+	struct tls_context *tls, *management_tls;
+	struct directory *directory;
+	struct router *router;
+	struct relay_events events;
+	struct relay_peers *peers;
+	struct proxy_socket *proxy;
+	uint64_t started_us;
+	char socket_path[CONF_MAX_TEXT * 2];
+};

@@ -1,0 +1,237 @@
+/** @file dispatcher/main.c  media-dispatcher: start, signals, stop */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "dispatcher/dispatcher.h"
+#include "net/service.h"
+#include "version.h"
+
+/* Beside the connections: log, listeners, control channel, pid file, epoll. */
+#define OTHER_FILES 64
+
+static void on_stop(int signal_number, void *arg)
+{
+	struct dispatcher *dispatcher = arg;
+
+	log_info("signal %d: stopping", signal_number);
+	service_stopping();
+	loop_stop(dispatcher->loop);
+}
+
+static int watch_signals(struct dispatcher *dispatcher)
+{
+	static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+
+	for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
+		if (loop_on_signal(dispatcher->loop, signals[i], on_stop,
+				   dispatcher) < 0)
+			return -ENOMEM;
+	return 0;
+}
+
+static void raise_limits(const struct conf_dispatcher *conf)
+{
+	uint64_t wanted = OTHER_FILES + conf->max_proxy_connections +
+			  conf->max_relay_connections +
+			  conf->max_management_connections;
+	uint64_t have = service_raise_open_files(wanted);
+
+	if (have < wanted)
+		log_warning("only %llu open files are allowed, %llu are wanted "
+			    "for all connections of [Dispatcher]: raise the "
+			    "hard limit (ulimit -Hn, LimitNOFILE=)",
+			    (unsigned long long)have,
+			    (unsigned long long)wanted);
+}
+
+static int start_links(struct dispatcher *dispatcher)
+{
+	char address[ADDR_TEXT_SIZE];
+	int err = relay_peers_new(&dispatcher->peers, dispatcher->loop,
+				  dispatcher->daemon->conf, dispatcher->tls,
+				  &relay_events_handlers, &dispatcher->events);
+
+	if (err < 0)
+		log_error("%s: [Dispatcher] listen = %s: %s",
+			  dispatcher->daemon->config_file,
+			  endpoint_format(&dispatcher->conf->listen, address),
+			  strerror(-err));
+	else
+		router_set_peers(dispatcher->router, dispatcher->peers);
+	return err;
+}
+
+/* A group that is named must be there; one that is only guessed may be out of
+ * our reach. */
+static int find_access(const struct dispatcher *dispatcher,
+		       struct proxy_access *ret)
+{
+	const char *name = dispatcher->conf->socket_group;
+	gid_t group;
+
+	if (name[0] == '\0') {
+		*ret = proxy_access_choose(service_group("opensips"),
+					   service_group("kamailio"));
+		return 0;
+	}
+	group = service_group(name);
+	if (group == (gid_t)-1) {
+		log_error("%s: [Dispatcher] socket_group = %s: there is no "
+			  "such group",
+			  dispatcher->daemon->config_file, name);
+		return -EINVAL;
+	}
+	*ret = (struct proxy_access){.mode = 0660, .group = group};
+	return 0;
+}
+
+static int open_proxy_socket(struct dispatcher *dispatcher,
+			     const struct proxy_access *access)
+{
+	return proxy_socket_new(&dispatcher->proxy, dispatcher->loop,
+				dispatcher->socket_path, access,
+				dispatcher->conf->max_proxy_connections,
+				dispatcher->router);
+}
+
+static int start_proxy_socket(struct dispatcher *dispatcher)
+{
+	bool is_named = dispatcher->conf->socket_group[0] != '\0';
+	struct proxy_access access;
+	int err = find_access(dispatcher, &access);
+
+	if (err < 0)
+		return err;
+	err = open_proxy_socket(dispatcher, &access);
+	if (err == -EPERM && !is_named && access.group != (gid_t)-1) {
+		access = (struct proxy_access){0666, (gid_t)-1, true};
+		err = open_proxy_socket(dispatcher, &access);
+	}
+	if (err < 0)
+		log_error("%s: [Dispatcher] socket_path: %s: %s",
+			  dispatcher->daemon->config_file,
+			  dispatcher->socket_path, strerror(-err));
+	else if (access.open_to_all)
+		log_warning("%s is open to every user of this host; set "
+			    "[Dispatcher] socket_group to the SIP proxy's "
+			    "group",
+			    dispatcher->socket_path);
+	return err;
+}
+
+static int start(struct dispatcher *dispatcher)
+{
+	int err = loop_new(&dispatcher->loop);
+
+	if (err < 0)
+		return err;
+	dispatcher->started_us = loop_now_us(dispatcher->loop);
+	if ((err = watch_signals(dispatcher)) < 0 ||
+	    (err = directory_new(&dispatcher->directory)) < 0 ||
+	    (err = router_new(&dispatcher->router, dispatcher->loop,
+			      dispatcher->conf, dispatcher->directory)) < 0 ||
+	    (err = relay_events_start(&dispatcher->events, dispatcher->loop,
+				      dispatcher->conf,
+				      dispatcher->directory)) < 0 ||
+	    (err = start_links(dispatcher)) < 0)
+		return err;
+	/* Last, so that whoever can connect finds all the rest. */
+	return start_proxy_socket(dispatcher);
+}
+
+/* In this order: open requests get their `error`, what calls others goes before
+ * what is called, and loop_free() writes what is still to be written. */
+static void stop(struct dispatcher *dispatcher)
+{
+	if (dispatcher->router)
+		router_stop(dispatcher->router);
+	proxy_socket_free(dispatcher->proxy);
+	relay_peers_free(dispatcher->peers);
+	if (dispatcher->loop)
+		relay_events_stop(&dispatcher->events);
+	router_free(dispatcher->router);
+	directory_free(dispatcher->directory);
+	loop_free(dispatcher->loop);
+	tls_context_free(dispatcher->tls);
+	tls_context_free(dispatcher->management_tls);
+}
+
+static void say_ready(const struct dispatcher *dispatcher)
+{
+	struct endpoint at = relay_peers_address(dispatcher->peers);
+	CLEANUP(buf_done) struct buf status = {0};
+	char address[ADDR_TEXT_SIZE];
+
+	buf_printf(&status, "SIP proxy on %s, relays on %s",
+		   dispatcher->socket_path, endpoint_format(&at, address));
+	daemon_ready(dispatcher->daemon, status.data ? status.data : "");
+}
+
+static int load_tls(struct dispatcher *dispatcher)
+{
+	const struct conf_dispatcher *conf = dispatcher->conf;
+	int err = daemon_load_tls(dispatcher->daemon, &conf->passport,
+				  &dispatcher->tls);
+
+	if (err == 0 && conf->management_use_tls)
+		err = daemon_load_tls(dispatcher->daemon,
+				      &conf->management_passport,
+				      &dispatcher->management_tls);
+	return err;
+}
+
+/* What can be checked without starting. */
+static int check(struct daemon *daemon)
+{
+	struct dispatcher dispatcher = {.daemon = daemon,
+					.conf = &daemon->conf->dispatcher};
+	CLEANUP(buf_done) struct buf text = {0};
+	struct proxy_access access;
+	int tls_err = load_tls(&dispatcher);
+	int access_err = find_access(&dispatcher, &access);
+
+	stop(&dispatcher);
+	conf_print(daemon->conf, CONF_DAEMON_DISPATCHER, &text);
+	fputs(text.data ? text.data : "", stdout);
+	return tls_err < 0 || access_err < 0;
+}
+
+static int run(struct daemon *daemon)
+{
+	struct dispatcher dispatcher = {.daemon = daemon,
+					.conf = &daemon->conf->dispatcher};
+	int status = 1;
+
+	daemon_runtime_path(daemon, dispatcher.conf->socket_path,
+			    dispatcher.socket_path);
+	if (load_tls(&dispatcher) == 0 && daemon_start(daemon) == 0) {
+		raise_limits(dispatcher.conf);
+		if (start(&dispatcher) == 0) {
+			say_ready(&dispatcher);
+			status = loop_run(dispatcher.loop) < 0;
+		} else {
+			log_error("media-dispatcher cannot start");
+		}
+	}
+	stop(&dispatcher);
+	if (status == 0)
+		log_info("media-dispatcher stopped");
+	return status;
+}
+
+int main(int argc, char **argv)
+{
+	struct daemon daemon = {.name = "media-dispatcher",
+				.kind = CONF_DAEMON_DISPATCHER};
+	int status = 1;
+
+	if (daemon_prepare(&daemon, argc, argv, &status))
+		status = daemon.check ? check(&daemon) : run(&daemon);
+	daemon_done(&daemon);
+	return status;
+}

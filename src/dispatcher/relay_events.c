@@ -1,0 +1,239 @@
+#include "dispatcher/relay_events.h"
+
+#include <errno.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "dispatcher/record.h"
+#include "link/session_report.h"
+
+#define SWEEP_INTERVAL_US (10 * US_PER_S)
+
+/* A list of sessions */
+
+struct listing {
+	struct relay_events *events;
+	struct relay_peer *peer;
+	size_t count, elsewhere, failed;
+};
+
+static struct directory_leg leg_of(const struct session_report *report)
+{
+	return (struct directory_leg){
+		.call_id = report->call_id,
+		.from_tag = report->from_tag,
+		.to_tag = report->to_tag,
+		.dialog_id = report->dialog_id,
+	};
+}
+
+static void session_listed(const struct session_report *report, void *arg)
+{
+	struct listing *listing = arg;
+	struct directory_leg leg = leg_of(report);
+	int err = directory_add(listing->events->directory,
+				relay_peer_ip(listing->peer), &leg);
+
+	listing->count++;
+	if (err == -EEXIST)
+		listing->elsewhere++;
+	else if (err < 0)
+		listing->failed++;
+}
+
+static void session_lost(const struct directory_session *session, void *arg)
+{
+	struct relay_events *events = arg;
+	struct span call_id = directory_session_call_id(session);
+	uint64_t suppressed;
+
+	events->lost_sessions++;
+	if (log_limit_allows(&events->lost_limit, loop_now_us(events->loop),
+			     &suppressed))
+		log_warning("[%.*s] its relay does not have it any more: its "
+			    "statistics are lost",
+			    SPAN_ARG(call_id));
+}
+
+static void log_listing(const struct listing *listing, size_t lost)
+{
+	const char *name = relay_peer_name(listing->peer);
+
+	if (lost > 0)
+		log_warning("relay %s has lost %zu sessions that were known",
+			    name, lost);
+	if (listing->elsewhere > 0)
+		log_warning("relay %s lists %zu sessions of calls that are on "
+			    "other relays",
+			    name, listing->elsewhere);
+	if (listing->failed > 0)
+		log_error("relay %s lists %zu sessions too many to be kept",
+			  name, listing->failed);
+	log_debug("relay %s listed %zu sessions", name, listing->count);
+}
+
+static void sessions_came(struct relay_peer *peer, struct span json, void *arg)
+{
+	struct relay_events *events = arg;
+	const struct ip_addr *ip = relay_peer_ip(peer);
+	struct listing listing = {.events = events, .peer = peer};
+	size_t lost = 0;
+
+	directory_relay_up(events->directory, ip);
+	if (json.len == 0)
+		return;
+	directory_sync_begin(events->directory, ip);
+	if (session_reports_decode(json, session_listed, &listing) == 0)
+		lost = directory_sync_end(events->directory, ip, session_lost,
+					  events);
+	else
+		log_warning("relay %s: its list of sessions cannot be read "
+			    "after %zu sessions; what was known of it stands",
+			    relay_peer_name(peer), listing.count);
+	log_listing(&listing, lost);
+}
+
+/* Up and down */
+
+static void relay_up(struct relay_peer *peer, void *arg)
+{
+	struct relay_events *events = arg;
+	const char *version = relay_peer_version(peer);
+
+	log_info("relay %s is up, version %s, %zu sessions known in all",
+		 relay_peer_name(peer), version[0] ? version : "not told",
+		 directory_count(events->directory).sessions);
+}
+
+static void relay_down(struct relay_peer *peer, const char *why, void *arg)
+{
+	struct relay_events *events = arg;
+
+	directory_relay_down(events->directory, relay_peer_ip(peer),
+			     loop_now_us(events->loop));
+	log_warning("relay %s is down: %s", relay_peer_name(peer), why);
+}
+
+/* Sessions that ended by themselves */
+
+struct ended {
+	struct relay_events *events;
+	struct relay_peer *peer;
+};
+
+static void log_expired(const struct ended *ended,
+			const struct session_report *report, const char *what)
+{
+	struct relay_events *events = ended->events;
+	uint64_t suppressed;
+
+	if (log_limit_allows(&events->expired_limit, loop_now_us(events->loop),
+			     &suppressed))
+		log_info("[%.*s] relay %s: session expired%s%s (%llu such "
+			 "lines left out)",
+			 SPAN_ARG(report->call_id),
+			 relay_peer_name(ended->peer),
+			 report->timed_out ? " by timeout" : "", what,
+			 (unsigned long long)suppressed);
+}
+
+static void session_ended(const struct session_report *report, void *arg)
+{
+	const struct ended *ended = arg;
+	struct relay_events *events = ended->events;
+	const struct ip_addr *ip = relay_peer_ip(ended->peer);
+	struct directory_call *call =
+		directory_find(events->directory, report->call_id);
+	struct directory_session *session = NULL;
+
+	if (call && !ip_equal(directory_call_relay(call), ip)) {
+		events->expired_foreign++;
+		log_expired(ended, report,
+			    ", but the call is on another relay: dropped");
+		return;
+	}
+	if (call)
+		session = directory_find_session(call, report->from_tag,
+						 report->to_tag);
+	events->expired++;
+	if (session) {
+		directory_expire(events->directory, session,
+				 loop_now_us(events->loop));
+		log_expired(ended, report, "");
+	} else {
+		events->expired_unknown++;
+		log_expired(ended, report, ", which was not known here");
+	}
+	record_finished(ip, report->json);
+}
+
+static void expired_came(struct relay_peer *peer, struct span json, void *arg)
+{
+	struct ended ended = {arg, peer};
+
+	if (session_report_decode(json, session_ended, &ended) < 0)
+		log_warning("relay %s: an `expired` that cannot be read: %.*s",
+			    relay_peer_name(peer),
+			    (int)(json.len < 200 ? json.len : 200), json.ptr);
+}
+
+const struct relay_peers_handlers relay_events_handlers = {
+	.sessions = sessions_came,
+	.up = relay_up,
+	.down = relay_down,
+	.expired = expired_came,
+};
+
+/* Forgetting */
+
+static void relay_forgotten(const struct ip_addr *relay, size_t sessions,
+			    void *arg)
+{
+	char text[ADDR_TEXT_SIZE];
+
+	(void)arg;
+	log_warning("relay %s did not come back within "
+		    "cleanup_dead_relays_after: its %zu sessions are "
+		    "forgotten",
+		    ip_format(relay, text), sessions);
+}
+
+static void sweep(void *arg)
+{
+	struct relay_events *events = arg;
+	size_t forgotten =
+		directory_sweep(events->directory, loop_now_us(events->loop),
+				events->conf->cleanup_expired_sessions_after_us,
+				events->conf->cleanup_dead_relays_after_us,
+				relay_forgotten, NULL);
+
+	if (forgotten > 0)
+		log_info("%zu expired sessions forgotten that no SIP proxy "
+			 "removed",
+			 forgotten);
+}
+
+int relay_events_start(struct relay_events *events, struct loop *loop,
+		       const struct conf_dispatcher *conf,
+		       struct directory *directory)
+{
+	int err;
+
+	*events = (struct relay_events){
+		.loop = loop,
+		.conf = conf,
+		.directory = directory,
+		.expired_limit = LOG_LIMIT(100, 10 * US_PER_S),
+		.lost_limit = LOG_LIMIT(100, 10 * US_PER_S),
+	};
+	err = timer_new(&events->sweep_timer, loop, sweep, events);
+	if (err < 0)
+		return err;
+	timer_start_every(events->sweep_timer, SWEEP_INTERVAL_US);
+	return 0;
+}
+
+void relay_events_stop(struct relay_events *events)
+{
+	events->sweep_timer = timer_free(events->sweep_timer);
+}

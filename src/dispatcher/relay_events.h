@@ -1,0 +1,30 @@
+#pragma once
+/**
+ * @file dispatcher/relay_events.h  What relays tell unasked, and what it does
+ * to the directory
+ *
+ * A link that comes up brings the relay's list of sessions; a session that
+ * ended by itself is kept as expired until the SIP proxy removes it. One log
+ * line for each thing that happened.
+ */
+#include "dispatcher/directory.h"
+#include "link/relay_peers.h"
+#include "net/loop.h"
+
+struct relay_events {
+	struct loop *loop;
+	const struct conf_dispatcher *conf;
+	struct directory *directory;
+	struct timer *sweep_timer;
+	uint64_t expired, expired_unknown, expired_foreign, lost_sessions;
+	struct log_limit expired_limit, lost_limit;
+};
+
+/** Handlers for relay_peers_new(); their arg is a struct relay_events. */
+extern const struct relay_peers_handlers relay_events_handlers;
+
+/** @return 0 or -ENOMEM */
+int relay_events_start(struct relay_events *events, struct loop *loop,
+		       const struct conf_dispatcher *conf,
+		       struct directory *directory);
+void relay_events_stop(struct relay_events *events);

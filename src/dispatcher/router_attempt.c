@@ -1,0 +1,414 @@
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/cleanup.h"
+#include "dispatcher/record.h"
+#include "dispatcher/relay_choice.h"
+#include "dispatcher/router_internal.h"
+#include "link/session_report.h"
+
+static void attempt_reply(struct relay_peer *peer, enum relay_outcome outcome,
+			  struct span text, void *arg);
+
+/* Asking */
+
+static int ask(struct transaction *t, struct relay_peer *peer)
+{
+	struct attempt *attempt;
+	int err;
+
+	if (t->attempt_count >= MAX_ATTEMPTS)
+		return -EAGAIN;
+	attempt = &t->attempts[t->attempt_count++];
+	*attempt = (struct attempt){.transaction = t,
+				    .relay = *relay_peer_ip(peer)};
+	err = relay_peer_request(
+		peer, t->is_remove ? SPAN("remove") : SPAN("update"),
+		span_make(t->body, t->body_len), attempt_reply, attempt);
+	if (err < 0)
+		return err;
+	attempt->open = true;
+	t->open_attempts++;
+	return 0;
+}
+
+void transaction_ask_owner(struct transaction *t, const struct ip_addr *relay)
+{
+	struct relay_peer *peer = relay_peers_find(t->router->peers, relay);
+
+	t->state = TRANSACTION_ASKING;
+	if (!peer)
+		transaction_refuse(t, REFUSAL_RELAY_GONE,
+				   "the call's relay is not connected");
+	else if (ask(t, peer) < 0)
+		transaction_refuse(t, REFUSAL_NO_ROOM,
+				   "too many requests are open at the relay");
+}
+
+static bool was_tried(const struct transaction *t, const struct ip_addr *relay)
+{
+	for (size_t i = 0; i < t->attempt_count; i++)
+		if (ip_equal(&t->attempts[i].relay, relay))
+			return true;
+	return false;
+}
+
+static bool grow_facts(struct router *router)
+{
+	size_t size = router->fact_size ? router->fact_size * 2 : 16;
+	struct relay_fact *facts =
+		reallocarray(router->facts, size, sizeof(*facts));
+
+	if (!facts)
+		return false;
+	router->facts = facts;
+	router->fact_size = size;
+	return true;
+}
+
+static size_t gather_facts(struct transaction *t)
+{
+	struct router *router = t->router;
+	struct relay_peer *peer = NULL;
+	size_t count = 0;
+
+	while ((peer = relay_peers_next(router->peers, peer))) {
+		if (count >= router->fact_size && !grow_facts(router))
+			break;
+		router->facts[count++] = (struct relay_fact){
+			.ip = *relay_peer_ip(peer),
+			.active = relay_peer_state(peer) == RELAY_PEER_ACTIVE,
+			.prompt = relay_peer_waiting_us(peer) <
+				  router->conf->failover_timeout_us,
+			.tried = was_tried(t, relay_peer_ip(peer)),
+		};
+	}
+	return count;
+}
+
+/* xorshift64*: good enough to spread calls */
+static uint64_t next_random(struct router *router)
+{
+	uint64_t x = router->random | 1;
+
+	x ^= x >> 12;
+	x ^= x << 25;
+	x ^= x >> 27;
+	router->random = x;
+	return x * 0x2545f4914f6cdd1dull >> 16;
+}
+
+static struct relay_peer *choose(struct transaction *t)
+{
+	struct router *router = t->router;
+	size_t count = gather_facts(t);
+	size_t chosen = relay_choose(router->facts, count, &t->preferred,
+				     next_random(router));
+
+	if (chosen == RELAY_CHOICE_NONE)
+		return NULL;
+	return relay_peers_find(router->peers, &router->facts[chosen].ip);
+}
+
+static void log_failover(struct transaction *t, const struct ip_addr *to,
+			 const char *why)
+{
+	struct router *router = t->router;
+	char from_text[ADDR_TEXT_SIZE], to_text[ADDR_TEXT_SIZE];
+	uint64_t suppressed;
+
+	router->counters.failovers++;
+	if (!log_limit_allows(&router->failover_limit,
+			      loop_now_us(router->loop), &suppressed))
+		return;
+	log_warning(
+		"[%.*s] relay %s: %s; the call goes on to relay %s (%llu "
+		"such lines left out)",
+		SPAN_ARG(t->leg.call_id),
+		ip_format(&t->attempts[t->attempt_count - 2].relay, from_text),
+		why, ip_format(to, to_text), (unsigned long long)suppressed);
+}
+
+/* Nobody is left to be asked, but somebody may still reply. */
+static void give_up(struct transaction *t, const char *why)
+{
+	if (t->open_attempts > 0)
+		return;
+	if (t->attempt_count == 0)
+		transaction_refuse(t, REFUSAL_NO_RELAY,
+				   "no relay takes new calls");
+	else
+		transaction_refuse(t, REFUSAL_RELAY_ERROR,
+				   why ? why : "no relay could be asked");
+}
+
+void transaction_ask_next(struct transaction *t, const char *why)
+{
+	struct router *router = t->router;
+	bool unwanted = !t->handler && list_empty(&t->waiters);
+	struct relay_peer *peer;
+
+	list_del(&t->by_failover);
+	while (!unwanted && t->attempt_count < MAX_ATTEMPTS &&
+	       (peer = choose(t))) {
+		if (ask(t, peer) < 0)
+			continue;
+		if (t->attempt_count > 1)
+			log_failover(t, relay_peer_ip(peer),
+				     why ? why : "it could not be asked");
+		t->failover_at_us = loop_now_us(router->loop) +
+				    router->conf->failover_timeout_us;
+		list_add_tail(&router->failovers, &t->by_failover);
+		router_arm(router, router->failover_timer, t->failover_at_us);
+		return;
+	}
+	give_up(t, why);
+}
+
+/* Undoing */
+
+static void ignore_reply(struct relay_peer *peer, enum relay_outcome outcome,
+			 struct span text, void *arg)
+{
+	(void)peer;
+	(void)outcome;
+	(void)text;
+	(void)arg;
+}
+
+/* Does somebody else use what the relay has for this leg? */
+static bool is_in_use(struct transaction *t, const struct ip_addr *relay)
+{
+	struct router *router = t->router;
+	struct transaction *founder =
+		router_find_founder(router, t->leg.call_id);
+	struct directory_call *call =
+		directory_find(router->directory, t->leg.call_id);
+
+	if (founder && founder != t && was_tried(founder, relay))
+		return true;
+	return call && ip_equal(directory_call_relay(call), relay) &&
+	       directory_find_session(call, t->leg.from_tag, t->leg.to_tag);
+}
+
+/* Nobody will ever use this session: remove it; its reply is no record. */
+static void undo(struct transaction *t, struct relay_peer *peer)
+{
+	struct router *router = t->router;
+	struct command_header headers[3] = {
+		{SPAN("call_id"), t->leg.call_id},
+		{SPAN("from_tag"), t->leg.from_tag},
+		{SPAN("to_tag"), t->leg.to_tag},
+	};
+	uint64_t suppressed;
+
+	if (is_in_use(t, relay_peer_ip(peer)))
+		return;
+	router->counters.late_sessions++;
+	if (log_limit_allows(&router->late_limit, loop_now_us(router->loop),
+			     &suppressed))
+		log_info("[%.*s] relay %s: its session is not needed any more "
+			 "and is removed (%llu such lines left out)",
+			 SPAN_ARG(t->leg.call_id), relay_peer_name(peer),
+			 (unsigned long long)suppressed);
+	buf_reset(&router->scratch);
+	relay_request_body(&router->scratch, headers,
+			   t->leg.to_tag.len > 0 ? 3 : 2);
+	if (!buf_failed(&router->scratch))
+		(void)relay_peer_request(peer, SPAN("remove"),
+					 buf_span(&router->scratch),
+					 ignore_reply, NULL);
+}
+
+/* Replies */
+
+/* "IP port port ...": what the proxy's module writes into the SDP. */
+static bool is_ports(struct span text)
+{
+	struct span rest = text;
+	struct span ip_text = text;
+	struct ip_addr ip;
+
+	if (!span_cut(&rest, ' ', &ip_text))
+		rest = (struct span){0};
+	for (size_t i = 0; i < rest.len; i++)
+		if ((rest.ptr[i] < '0' || rest.ptr[i] > '9') &&
+		    rest.ptr[i] != ' ')
+			return false;
+	return ip_parse(ip_text, &ip) == 0;
+}
+
+static void update_succeeded(struct transaction *t, struct attempt *attempt,
+			     struct relay_peer *peer, struct span text)
+{
+	bool needed = t->handler || !list_empty(&t->waiters);
+	int err;
+
+	if (t->is_new_session && !needed) {
+		transaction_pin(t);
+		transaction_answer(t, SPAN("error"));
+		undo(t, peer);
+		transaction_unpin(t);
+		return;
+	}
+	err = directory_add(t->router->directory, &attempt->relay, &t->leg);
+	if (err == 0) {
+		transaction_answer(t, text);
+		return;
+	}
+	transaction_pin(t);
+	transaction_refuse(t, REFUSAL_NO_ROOM,
+			   err == -EEXIST ? "the call is on another relay"
+					  : "no room for another session");
+	undo(t, peer);
+	transaction_unpin(t);
+}
+
+static const char *why_of(enum relay_outcome outcome)
+{
+	switch (outcome) {
+	case RELAY_OUTCOME_ERROR:
+		return "it replied error";
+	case RELAY_OUTCOME_HALTING:
+		return "it is halting";
+	case RELAY_OUTCOME_LOST:
+		return "its link ended";
+	case RELAY_OUTCOME_TEXT:
+		break;
+	}
+	return "its reply has no ports";
+}
+
+static void update_failed(struct transaction *t, struct attempt *attempt,
+			  enum relay_outcome outcome)
+{
+	const char *why = why_of(outcome);
+
+	if (!t->is_founder)
+		transaction_refuse(t,
+				   outcome == RELAY_OUTCOME_LOST
+					   ? REFUSAL_RELAY_GONE
+					   : REFUSAL_RELAY_ERROR,
+				   why);
+	else if (t->open_attempts == 0 ||
+		 attempt == &t->attempts[t->attempt_count - 1])
+		transaction_ask_next(t, why);
+}
+
+static void update_reply(struct transaction *t, struct attempt *attempt,
+			 struct relay_peer *peer, enum relay_outcome outcome,
+			 struct span text)
+{
+	bool success = outcome == RELAY_OUTCOME_TEXT && is_ports(text);
+
+	if (t->state == TRANSACTION_ANSWERED) {
+		if (success && t->is_new_session)
+			undo(t, peer);
+	} else if (success) {
+		update_succeeded(t, attempt, peer, text);
+	} else if (outcome == RELAY_OUTCOME_TEXT && !t->has_media &&
+		   span_equal(text, SPAN("None"))) {
+		/* Nothing was asked for and there is nothing: no session. */
+		transaction_answer(t, text);
+	} else {
+		update_failed(t, attempt, outcome);
+	}
+}
+
+struct removed_leg {
+	struct directory *directory;
+	const struct ip_addr *relay;
+};
+
+static void drop_reported(const struct session_report *report, void *arg)
+{
+	const struct removed_leg *removed = arg;
+	struct directory_call *call =
+		directory_find(removed->directory, report->call_id);
+	struct directory_session *session;
+
+	if (!call || !ip_equal(directory_call_relay(call), removed->relay))
+		return;
+	session =
+		directory_find_session(call, report->from_tag, report->to_tag);
+	if (session)
+		directory_remove(removed->directory, session);
+}
+
+/* The session that was asked for is the one that went. Only where the request
+ * fits none that is known, the record has to be read. */
+static void drop_session(struct transaction *t, const struct ip_addr *relay,
+			 struct span record)
+{
+	struct directory *directory = t->router->directory;
+	struct directory_call *call = directory_find(directory, t->leg.call_id);
+	struct directory_session *session;
+
+	if (!call || !ip_equal(directory_call_relay(call), relay))
+		return;
+	session = directory_find_session(call, t->leg.from_tag, t->leg.to_tag);
+	if (session) {
+		directory_remove(directory, session);
+	} else if (record.len > 0) {
+		struct removed_leg removed = {directory, relay};
+
+		(void)session_report_decode(record, drop_reported, &removed);
+	}
+}
+
+/* It may have ended by itself while the remove was on its way. */
+static bool is_expired(const struct transaction *t)
+{
+	struct directory_call *call =
+		directory_find(t->router->directory, t->leg.call_id);
+	const struct directory_session *session =
+		call ? directory_find_session(call, t->leg.from_tag,
+					      t->leg.to_tag)
+		     : NULL;
+
+	return session && directory_session_is_expired(session);
+}
+
+static void remove_reply(struct transaction *t, const struct attempt *attempt,
+			 enum relay_outcome outcome, struct span text)
+{
+	bool is_record = outcome == RELAY_OUTCOME_TEXT && text.ptr[0] == '{';
+	bool was_expired = is_expired(t);
+
+	if (is_record) {
+		t->router->counters.records++;
+		if (t->state == TRANSACTION_ANSWERED)
+			t->router->counters.late_records++;
+		record_finished(&attempt->relay, text);
+	}
+	if (is_record || outcome == RELAY_OUTCOME_ERROR)
+		drop_session(t, &attempt->relay,
+			     is_record ? text : (struct span){0});
+	if (t->state == TRANSACTION_ANSWERED)
+		return;
+	if (is_record || was_expired)
+		transaction_answer(t, SPAN("removed"));
+	else
+		transaction_refuse(
+			t,
+			outcome == RELAY_OUTCOME_LOST ? REFUSAL_RELAY_GONE
+						      : REFUSAL_RELAY_ERROR,
+			outcome == RELAY_OUTCOME_TEXT ? "the reply is no record"
+						      : why_of(outcome));
+}
+
+static void attempt_reply(struct relay_peer *peer, enum relay_outcome outcome,
+			  struct span text, void *arg)
+{
+	struct attempt *attempt = arg;
+	struct transaction *t = attempt->transaction;
+
+	attempt->open = false;
+	t->open_attempts--;
+	transaction_pin(t);
+	if (t->is_remove)
+		remove_reply(t, attempt, outcome, text);
+	else
+		update_reply(t, attempt, peer, outcome, text);
+	transaction_unpin(t);
+}
