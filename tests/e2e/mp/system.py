@@ -21,17 +21,19 @@ class CallSystem:
 
     def __init__(self, folder, certs, network=None, relays=1, relay_config=None,
                  dispatcher_config=None, dispatcher_sections=None, relay_sections=None,
-                 port_blocks=1, started=True):
+                 port_blocks=1, family=4, started=True):
         """
         network: a Network, or None for loopback.
         relays: how many. On loopback they are 127.0.0.1, 127.0.0.2 and so on.
         relay_config, dispatcher_config: keys of [Relay] and [Dispatcher]. relay_config may be
             a list, with one dict for each relay.
+        family: of the media: 4 or 6. Links and management are IPv4.
         port_blocks: on loopback each relay gets about 95 port pairs for each block.
         started: False leaves the start to the test: start(), or each daemon by itself.
         """
         self.folder = str(folder)
         self.network = network
+        self.family = family
         self.keep_sessions = False
         self._runtimes = []
         self._blocks = []
@@ -70,9 +72,9 @@ class CallSystem:
         options = {"config": config, "sections": sections, "name": "relay%d" % (index + 1)}
         if self.network:
             host = self.network.hosts["relay%d" % (index + 1)]
-            options.update(ip=host.ip, namespace=host)
+            options.update(ip=self._ip(host), namespace=host)
         else:
-            options.update(ip="127.0.0.%d" % (index + 1),
+            options.update(ip="::1" if self.family == 6 else "127.0.0.%d" % (index + 1),
                            port_range=self.port_block(port_blocks).media)
         return Relay(self.folder, self.runtime_dir(), certs, [self.dispatcher], **options)
 
@@ -91,6 +93,9 @@ class CallSystem:
     def daemons(self):
         return [self.dispatcher] + self.relays
 
+    def _ip(self, host):
+        return host.ip6 if self.family == 6 else host.ip
+
     # -- what talks to them ------------------------------------------------------------
 
     def client(self):
@@ -107,9 +112,9 @@ class CallSystem:
         """The media side of a phone: "caller", "callee", "stranger", or any name on loopback."""
         if self.network:
             host = self.network.hosts[name]
-            phone = Phone(name, ip or host.ip, host)
+            phone = Phone(name, ip or self._ip(host), host)
         else:
-            phone = Phone(name, ip or "127.0.0.1")
+            phone = Phone(name, ip or ("::1" if self.family == 6 else "127.0.0.1"))
         self._phones.append(phone)
         return phone
 
