@@ -18,4 +18,4 @@ struct media {
 };
 
 /** Free a stream that its worker has let go. */
-void stream_free(struct media *media, struct media_stream *stream);
+void media_stream_free(struct media *media, struct media_stream *stream);

@@ -105,7 +105,7 @@ static void free_open_streams(struct media *media)
 			close(all[i].fd);
 			media->sockets_closed++;
 		}
-		stream_free(media, stream);
+		media_stream_free(media, stream);
 	}
 }
 
@@ -166,7 +166,7 @@ void media_dispatch(struct media *media)
 		media_stream_read(stream, &final);
 		if (stream->closed)
 			stream->closed(&final, stream->closed_arg);
-		stream_free(media, stream);
+		media_stream_free(media, stream);
 	}
 }
 

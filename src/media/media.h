@@ -8,8 +8,8 @@
  * belong to the control thread: they never wait for a worker, and a worker
  * never for them. Settings are published, and read by the worker when the next
  * packet comes; numbers are read from what the worker publishes. Closing is in
- * two steps: media_stream_close() stops the traffic at the worker, and its final
- * counters come back by media_dispatch().
+ * two steps: media_stream_close() stops the traffic at the worker, and its
+ * final counters come back by media_dispatch().
  */
 #include <stdbool.h>
 #include <stdint.h>

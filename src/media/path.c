@@ -196,7 +196,7 @@ static void settled(struct pass *pass)
 	struct held_packet *packet;
 	unsigned count = 0;
 
-	port_show_remote(from);
+	media_port_show_remote(from);
 	if (from->held.count == 0)
 		return;
 	send_batch(pass);
@@ -230,7 +230,7 @@ static void judge(struct pass *pass, struct arrival *a)
 	struct worker *w = pass->worker;
 	struct learning_known known[STREAM_KNOWN_MAX];
 	struct learning_facts facts =
-		stream_facts(pass->from, w->learning, known, w->now_us);
+		media_stream_facts(pass->from, w->learning, known, w->now_us);
 	struct learning_decision d = learning_judge(
 		&pass->from->learning, &facts, &a->source, &a->facts);
 
@@ -302,11 +302,11 @@ static void account(struct pass *pass)
 static void start_pass(struct pass *pass, struct worker *w, struct port *from)
 {
 	struct media_stream *stream = from->stream;
-	struct port *to = port_other(from);
+	struct port *to = media_port_other(from);
 	const struct endpoint *destination;
 
 	if (latch_version(&stream->settings_latch) != stream->applied)
-		stream_apply_settings(stream);
+		media_stream_apply_settings(stream);
 	*pass = (struct pass){
 		.worker = w,
 		.from = from,
@@ -332,7 +332,7 @@ void path_serve(struct worker *w, struct port *from)
 	if (count == 0)
 		return;
 	start_pass(&pass, w, from);
-	stream_join_session(from->stream);
+	media_stream_join_session(from->stream);
 	for (unsigned i = 0; i < count; i++) {
 		struct arrival a = classify(&w->batch, i);
 
@@ -349,7 +349,7 @@ void path_settle(struct worker *w, struct port *from)
 	struct pass pass;
 
 	start_pass(&pass, w, from);
-	facts = stream_facts(from, w->learning, known, w->now_us);
+	facts = media_stream_facts(from, w->learning, known, w->now_us);
 	if (from->stream->settings.forwarding &&
 	    learning_tick(&from->learning, &facts))
 		settled(&pass);

@@ -7,7 +7,7 @@
 
 /* ---- worker ---- */
 
-void port_show_remote(struct port *c)
+void media_port_show_remote(struct port *c)
 {
 	struct shown_remote shown = {
 		.endpoint = c->learning.remote,
@@ -31,10 +31,10 @@ static void learn_anew(struct port *c, const struct endpoint *sdp,
 	c->sdp_usable = learning_sdp_is_usable(w->learning, &c->sdp,
 					       &c->stream->local[c->party]);
 	learning_sdp_changed(&c->learning, changed_us);
-	port_show_remote(c);
+	media_port_show_remote(c);
 }
 
-void stream_apply_settings(struct media_stream *stream)
+void media_stream_apply_settings(struct media_stream *stream)
 {
 	struct stream_settings s;
 	struct stream_settings before = stream->settings;
@@ -51,7 +51,7 @@ void stream_apply_settings(struct media_stream *stream)
 	}
 }
 
-void stream_join_session(struct media_stream *stream)
+void media_stream_join_session(struct media_stream *stream)
 {
 	if (list_empty(&stream->in_session))
 		list_add_tail(&stream->session->streams, &stream->in_session);
@@ -77,7 +77,7 @@ static void remember_ended(struct media_session *session, enum party party,
 	session->ended_next[party] = (uint8_t)((next + 1) % SESSION_ENDED_IPS);
 }
 
-void stream_leave_session(struct media_stream *stream)
+void media_stream_leave_session(struct media_stream *stream)
 {
 	list_del(&stream->in_session);
 	for (enum party party = 0; party < PARTY_COUNT; party++)
@@ -135,10 +135,10 @@ static size_t list_known(struct media_session *session, enum party party,
 	return count;
 }
 
-struct learning_facts stream_facts(struct port *c,
-				   const struct learning_config *config,
-				   struct learning_known *known,
-				   uint64_t now_us)
+struct learning_facts media_stream_facts(struct port *c,
+					 const struct learning_config *config,
+					 struct learning_known *known,
+					 uint64_t now_us)
 {
 	struct media_stream *stream = c->stream;
 	const struct learning *rtp =
@@ -210,7 +210,7 @@ int media_stream_new(struct media_stream **ret, struct media_session *session,
 	return 0;
 }
 
-void stream_free(struct media *media, struct media_stream *stream)
+void media_stream_free(struct media *media, struct media_stream *stream)
 {
 	list_del(&stream->in_media);
 	media->streams_destroyed++;

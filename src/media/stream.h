@@ -109,24 +109,24 @@ _Static_assert(sizeof(struct media_stream) < 4096,
 /* worker: */
 
 /** Take over what the control thread has set since the last time. */
-void stream_apply_settings(struct media_stream *stream);
+void media_stream_apply_settings(struct media_stream *stream);
 
 /** The stream had a packet: its remotes serve the others of its session. */
-void stream_join_session(struct media_stream *stream);
+void media_stream_join_session(struct media_stream *stream);
 
 /** It ends: leave the session, but leave the remotes' addresses there. */
-void stream_leave_session(struct media_stream *stream);
+void media_stream_leave_session(struct media_stream *stream);
 
 #define STREAM_KNOWN_MAX 64
 
 /** What learning wants to know about a component. known: of STREAM_KNOWN_MAX */
-struct learning_facts stream_facts(struct port *c,
-				   const struct learning_config *config,
-				   struct learning_known *known,
-				   uint64_t now_us);
+struct learning_facts media_stream_facts(struct port *c,
+					 const struct learning_config *config,
+					 struct learning_known *known,
+					 uint64_t now_us);
 
 /** Show the remote as it is now. */
-void port_show_remote(struct port *c);
+void media_port_show_remote(struct port *c);
 
 /** Add to a number of which this thread is the only writer. */
 static inline void count_up(_Atomic uint64_t *counter, uint64_t by)
@@ -141,7 +141,7 @@ static inline uint64_t count_read(const _Atomic uint64_t *counter)
 	return atomic_load_explicit(counter, memory_order_relaxed);
 }
 
-static inline struct port *port_other(struct port *c)
+static inline struct port *media_port_other(struct port *c)
 {
 	return &c->stream->ports[party_other(c->party)][c->component];
 }

@@ -87,7 +87,7 @@ static void close_stream(struct worker *w, struct media_stream *stream)
 	if (latch_version(&stream->settings_latch) > 0) {
 		path_finish(w, stream);
 		close_sockets(w, stream);
-		stream_leave_session(stream);
+		media_stream_leave_session(stream);
 	}
 	if (queue_push(w->done, &stream->link))
 		eventfd_write(w->done_fd, 1);
