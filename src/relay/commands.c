@@ -2,12 +2,14 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "proto/update.h"
 #include "relay/relay.h"
 
-/* What a refusal is about, in the log: limited, since a peer decides how many. */
+/* What a refusal is about, in the log: limited, since a peer decides how many.
+ */
 static void log_refusal(struct relay *relay, struct span what,
 			struct span call_id, const char *why)
 {
@@ -19,8 +21,8 @@ static void log_refusal(struct relay *relay, struct span what,
 	if (suppressed > 0)
 		log_warning("%" PRIu64 " more refusals were not logged",
 			    suppressed);
-	log_warning("[%.*s] %.*s refused: %s", SPAN_ARG(call_id), SPAN_ARG(what),
-		    why);
+	log_warning("[%.*s] %.*s refused: %s", SPAN_ARG(call_id),
+		    SPAN_ARG(what), why);
 }
 
 static void reply(struct relay *relay, const struct relay_request *request,
@@ -30,7 +32,8 @@ static void reply(struct relay *relay, const struct relay_request *request,
 	(void)relay_links_reply(relay->links, request, text);
 }
 
-static void reply_ports(struct relay *relay, const struct relay_request *request,
+static void reply_ports(struct relay *relay,
+			const struct relay_request *request,
 			const struct session_ports *ports)
 {
 	CLEANUP(buf_done) struct buf text = {0};
@@ -39,10 +42,12 @@ static void reply_ports(struct relay *relay, const struct relay_request *request
 	buf_add(&text, span_of(ip_format(&ports->ip, ip)));
 	for (size_t i = 0; i < ports->count; i++)
 		buf_printf(&text, " %u", ports->ports[i]);
-	reply(relay, request, buf_failed(&text) ? SPAN("error") : buf_span(&text));
+	reply(relay, request,
+	      buf_failed(&text) ? SPAN("error") : buf_span(&text));
 }
 
-static void take_update(struct relay *relay, const struct relay_request *request,
+static void take_update(struct relay *relay,
+			const struct relay_request *request,
 			const struct command *command)
 {
 	struct session_time now = relay_time(relay);
@@ -116,7 +121,8 @@ static void session_removed(const struct session_final *final, void *arg)
 	free(pending);
 }
 
-static void take_remove(struct relay *relay, const struct relay_request *request,
+static void take_remove(struct relay *relay,
+			const struct relay_request *request,
 			const struct command *command)
 {
 	struct session_time now = relay_time(relay);
@@ -149,7 +155,8 @@ static void answer_summary(struct relay *relay,
 	struct json_writer w = json_writer_over(&json);
 
 	relay_write_summary(relay, &w);
-	reply(relay, request, buf_failed(&json) ? SPAN("error") : buf_span(&json));
+	reply(relay, request,
+	      buf_failed(&json) ? SPAN("error") : buf_span(&json));
 }
 
 struct session_list {
@@ -199,13 +206,16 @@ static void answer_sessions(struct relay *relay,
 
 	list_sessions(relay, &json, owner, use, /* brief= */ false);
 	if (json.len > LINK_MAX_RELAY_LINE - 64) {
-		log_warning("the list of sessions is too long for %s: only call-ids "
-			    "are sent",
-			    relay_links_owner_name(relay->links, request->owner));
+		log_warning(
+			"the list of sessions is too long for %s: only "
+			"call-ids "
+			"are sent",
+			relay_links_owner_name(relay->links, request->owner));
 		buf_reset(&json);
 		list_sessions(relay, &json, owner, use, /* brief= */ true);
 	}
-	reply(relay, request, buf_failed(&json) ? SPAN("error") : buf_span(&json));
+	reply(relay, request,
+	      buf_failed(&json) ? SPAN("error") : buf_span(&json));
 }
 
 void relay_command(const struct relay_request *request,

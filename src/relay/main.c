@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "net/service.h"
@@ -76,7 +77,8 @@ static void sample_traffic(void *arg)
 	relay->sampled_us = now_us;
 }
 
-/* It does not stop by itself in time: records that could not be sent are in the log. */
+/* It does not stop by itself in time: records that could not be sent are in the
+ * log. */
 static void stop_now(void *arg)
 {
 	struct relay *relay = arg;
@@ -110,7 +112,8 @@ static void on_drain(int signal_number, void *arg)
 	if (relay->state != RELAY_RUNNING)
 		return;
 	sessions_count(relay->sessions, &counts);
-	log_info("signal %d: no new calls; leaving after the last of %zu sessions",
+	log_info("signal %d: no new calls; leaving after the last of %zu "
+		 "sessions",
 		 signal_number, counts.sessions);
 	relay->state = RELAY_DRAINING;
 	leave_if_empty(relay);
@@ -131,19 +134,22 @@ static int start_media(struct relay *relay)
 	const struct conf_relay *conf = relay->conf;
 	struct media_config config = {
 		.worker_count = conf->workers,
-		.learning = {
-			.mode = (enum learning_mode)conf->learning,
-			.settle_us = conf->settle_time_us,
-			.rebind_silence_us = conf->rebind_silence_us,
-			.rtcp_forget_us = conf->rtcp_silence_us,
-			.probation_packets = conf->probation_packets,
-			.range_count = conf->routable_private_ranges.count,
-		},
+		.learning =
+			{
+				.mode = (enum learning_mode)conf->learning,
+				.settle_us = conf->settle_time_us,
+				.rebind_silence_us = conf->rebind_silence_us,
+				.rtcp_forget_us = conf->rtcp_silence_us,
+				.probation_packets = conf->probation_packets,
+				.range_count =
+					conf->routable_private_ranges.count,
+			},
 	};
 	int r;
 
 	_Static_assert((int)CONF_LEARNING_SAFE == (int)LEARNING_SAFE &&
-			       (int)CONF_LEARNING_STRICT == (int)LEARNING_STRICT &&
+			       (int)CONF_LEARNING_STRICT ==
+				       (int)LEARNING_STRICT &&
 			       (int)CONF_LEARNING_FIRST_PACKET ==
 				       (int)LEARNING_FIRST_PACKET,
 		       "the configuration names the modes in the same order");
@@ -164,8 +170,8 @@ static int start_media(struct relay *relay)
 static int start_sessions(struct relay *relay)
 {
 	const struct conf_relay *conf = relay->conf;
-	const struct session_handlers handlers = {.expired =
-							  relay_session_expired};
+	const struct session_handlers handlers = {
+		.expired = relay_session_expired};
 	struct sessions_config config = {
 		.local_ip = relay->ip,
 		.advertised_ip = conf->advertised_ip,
@@ -212,7 +218,8 @@ static int start_timers(struct relay *relay)
 		return -ENOMEM;
 	timer_start_every(relay->tick, TICK_US);
 	relay->sampled_us = loop_now_us(relay->loop);
-	timer_start_every(relay->sample, relay->conf->traffic_sampling_period_us);
+	timer_start_every(relay->sample,
+			  relay->conf->traffic_sampling_period_us);
 	if (loop_on_signal(relay->loop, SIGINT, on_stop, relay) < 0 ||
 	    loop_on_signal(relay->loop, SIGTERM, on_stop, relay) < 0 ||
 	    loop_on_signal(relay->loop, SIGHUP, on_drain, relay) < 0 ||
@@ -224,6 +231,7 @@ static int start_timers(struct relay *relay)
 static int start_api(struct relay *relay)
 {
 	const struct management_handlers handlers = {
+		.name = "media-relay",
 		.summary = relay_api_summary,
 		.sessions = relay_api_sessions,
 	};
@@ -231,7 +239,8 @@ static int start_api(struct relay *relay)
 	int r;
 
 	daemon_runtime_path(relay->daemon, "media-relay.ctl", path);
-	r = management_api_new(&relay->api, relay->loop, path, &handlers, relay);
+	r = management_api_new(&relay->api, relay->loop, path, &handlers,
+			       relay);
 	if (r < 0)
 		log_error("control channel %s: %s", path, strerror(-r));
 	return r;
@@ -323,7 +332,8 @@ static int run(struct daemon *daemon)
 				 ? relay.conf->advertised_ip
 				 : relay.ip;
 	if (relay.conf->dispatchers.count == 0)
-		log_warning("no dispatchers in [Relay]: this relay will get no calls");
+		log_warning("no dispatchers in [Relay]: this relay will get no "
+			    "calls");
 	if (relay_start(&relay) == 0) {
 		log_ready(&relay);
 		status = loop_run(relay.loop) < 0;

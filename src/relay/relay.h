@@ -16,7 +16,7 @@
 enum relay_state {
 	RELAY_RUNNING,
 	RELAY_DRAINING, /* HUP: no new calls, exits after the last one */
-	RELAY_STOPPING	/* INT, TERM: every session is ended and reported */
+	RELAY_STOPPING  /* INT, TERM: every session is ended and reported */
 };
 
 struct relay {
@@ -60,13 +60,15 @@ void relay_api_sessions(struct management_request *request, void *arg);
 /* limits.c: what the host gives us */
 
 /**
- * Where the ports end that can be used: RLIMIT_NOFILE may allow fewer pairs than
- * port_range has. Raises the limit, and logs what to do when it is too low.
+ * Where the ports end that can be used: RLIMIT_NOFILE may allow fewer pairs
+ * than port_range has. Raises the limit, and logs what to do when it is too
+ * low.
  *
- * @return the end for struct sessions_config, or 0 after logging that not even one call fits
+ * @return the end for struct sessions_config, or 0 after logging that not even
+ * one call fits
  */
 uint32_t relay_usable_port_end(const struct conf_relay *conf);
 
-/** Find the address to bind, and see that it is ours. @return 0, or negative errno
- * after logging why */
+/** Find the address to bind, and see that it is ours. @return 0, or negative
+ * errno after logging why */
 int relay_find_address(const struct conf_relay *conf, struct ip_addr *ret);

@@ -7,7 +7,8 @@ static const char *state_name(enum relay_state state)
 	return state == RELAY_RUNNING ? "active" : "halting";
 }
 
-static void write_drops(struct json_writer *w, const uint64_t drops[static DROP_COUNT])
+static void write_drops(struct json_writer *w,
+			const uint64_t drops[static DROP_COUNT])
 {
 	json_object_begin(w, "drops");
 	for (int i = 0; i < DROP_COUNT; i++)
@@ -84,4 +85,31 @@ void relay_write_summary(const struct relay *relay, struct json_writer *w)
 	write_sessions(&counts, w);
 	write_links(relay, w);
 	json_object_end(w);
+}
+
+void relay_api_summary(struct management_request *request, void *arg)
+{
+	relay_write_summary(arg, management_request_item(request));
+	management_request_finish(request);
+}
+
+static void add_wanted(const struct session_statistics *statistics, void *arg)
+{
+	struct management_request *request = arg;
+
+	if (management_request_wants(request, statistics->call_id))
+		statistics_encode(management_request_item(request), NULL,
+				  statistics, STATISTICS_SESSIONS_NEW);
+}
+
+void relay_api_sessions(struct management_request *request, void *arg)
+{
+	const struct relay *relay = arg;
+	struct session_time now = relay_time(relay);
+	uint64_t cursor = 0;
+
+	if (management_request_is_wanted(request))
+		sessions_visit(relay->sessions, &cursor, -1, SIZE_MAX, &now,
+			       add_wanted, request);
+	management_request_finish(request);
 }

@@ -113,7 +113,8 @@ static void test_a_reinvite_of_the_callee_counts_its_own_cseq(void **state)
 	assert_int_equal(REQUEST(CALLER, 51), MESSAGE_OFFER);
 }
 
-static void test_a_rejected_offer_is_replaced_by_the_same_partys_next(void **state)
+static void
+test_a_rejected_offer_is_replaced_by_the_same_partys_next(void **state)
 {
 	(void)state;
 	REQUEST(CALLER, 1);
@@ -123,7 +124,8 @@ static void test_a_rejected_offer_is_replaced_by_the_same_partys_next(void **sta
 	assert_int_equal(REPLY(CALLEE, 3), MESSAGE_ANSWER);
 }
 
-static void test_a_rejected_offer_is_not_answered_by_the_other_partys_request(void **state)
+static void
+test_a_rejected_offer_is_not_answered_by_the_other_partys_request(void **state)
 {
 	(void)state;
 	REQUEST(CALLER, 1);
@@ -133,14 +135,16 @@ static void test_a_rejected_offer_is_not_answered_by_the_other_partys_request(vo
 	assert_int_equal(REPLY(CALLER, 7), MESSAGE_ANSWER);
 }
 
-static void test_before_the_first_answer_any_media_of_the_other_party_answers(void **state)
+static void
+test_before_the_first_answer_any_media_of_the_other_party_answers(void **state)
 {
 	(void)state;
 	REQUEST(CALLER, 1);
 	assert_int_equal(REQUEST(CALLEE, 9), MESSAGE_ANSWER);
 }
 
-static void test_a_late_200_of_an_older_transaction_answers_nothing(void **state)
+static void
+test_a_late_200_of_an_older_transaction_answers_nothing(void **state)
 {
 	(void)state;
 	REQUEST(CALLER, 1);

@@ -48,7 +48,8 @@ static void test_the_highest_port_can_be_used(void **state)
 	port_pool_free(pool);
 }
 
-static void test_pair_that_has_not_rested_is_taken_last_and_said_so(void **state)
+static void
+test_pair_that_has_not_rested_is_taken_last_and_said_so(void **state)
 {
 	struct port_pool *pool;
 	uint16_t rtp;

@@ -1,6 +1,6 @@
 /**
- * Sessions over a real media engine on loopback. No packet is sent: ports, states and
- * records are what is looked at. Time is the test's own.
+ * Sessions over a real media engine on loopback. No packet is sent: ports,
+ * states and records are what is looked at. Time is the test's own.
  */
 #include "session/session.h"
 
@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "proto/command.h"
@@ -71,8 +72,7 @@ static int begin_with(void **state, uint32_t port_first, uint32_t port_end)
 	struct session_handlers handlers = {.expired = expired};
 
 	log_set_level(LOG_LEVEL_ERROR);
-	world = (struct world){
-		.now = {1000 * US_PER_S, 1700000000 * US_PER_S}};
+	world = (struct world){.now = {1000 * US_PER_S, 1700000000 * US_PER_S}};
 	assert_int_equal(ip_parse(SPAN("127.0.0.1"), &config.local_ip), 0);
 	assert_int_equal(media_new(&world.media, &media), 0);
 	assert_int_equal(sessions_new(&world.sessions, &config, world.media,
@@ -144,15 +144,16 @@ static void feed(struct world *world, const char *name, const char *value)
 	char line[1024];
 
 	snprintf(line, sizeof(line), "%s: %s", name, value);
-	assert_int_equal(command_reader_line(world->reader, span_of(line), false),
-			 COMMAND_MORE);
+	assert_int_equal(
+		command_reader_line(world->reader, span_of(line), false),
+		COMMAND_MORE);
 }
 
 struct message {
 	bool reply;
 	unsigned cseq;
 	const char *from_tag, *to_tag; /* NULL: "caller", none */
-	const char *call_id;	       /* NULL: "call-1" */
+	const char *call_id;           /* NULL: "call-1" */
 	const char *media;
 };
 
@@ -199,17 +200,23 @@ static struct session_ports say(struct world *world, struct message m)
 
 #define REQUEST(cseq_, ...)                                                    \
 	say(world, (struct message){.cseq = (cseq_), __VA_ARGS__})
-#define REPLY(cseq_, ...)                                                      \
-	say(world, (struct message){.cseq = (cseq_), .reply = true,            \
-				    .to_tag = "callee", __VA_ARGS__})
+#define FORK_REPLY(cseq_, tag_, ...)                                           \
+	say(world, (struct message){.cseq = (cseq_),                           \
+				    .reply = true,                             \
+				    .to_tag = (tag_),                          \
+				    __VA_ARGS__})
+#define REPLY(cseq_, ...) FORK_REPLY(cseq_, "callee", __VA_ARGS__)
 #define CALLEE_REQUEST(cseq_, ...)                                             \
-	say(world, (struct message){.cseq = (cseq_), .from_tag = "callee",     \
-				    .to_tag = "caller", __VA_ARGS__})
+	say(world, (struct message){.cseq = (cseq_),                           \
+				    .from_tag = "callee",                      \
+				    .to_tag = "caller",                        \
+				    __VA_ARGS__})
 #define CALLER_REPLY(cseq_, ...)                                               \
-	say(world,                                                             \
-	    (struct message){.cseq = (cseq_), .reply = true,                   \
-			     .from_tag = "callee", .to_tag = "caller",         \
-			     __VA_ARGS__})
+	say(world, (struct message){.cseq = (cseq_),                           \
+				    .reply = true,                             \
+				    .from_tag = "callee",                      \
+				    .to_tag = "caller",                        \
+				    __VA_ARGS__})
 
 #define A "audio:127.0.0.1:5000:sendrecv:ice=no"
 #define A_HELD "audio:127.0.0.1:5000:sendonly:ice=no"
@@ -286,7 +293,8 @@ static void test_offer_and_answer_get_the_ports_of_the_two_sides(void **state)
 	assert_int_equal(living(world), 0);
 }
 
-static void test_a_retransmission_gets_the_same_ports_and_answers_nothing(void **state)
+static void
+test_a_retransmission_gets_the_same_ports_and_answers_nothing(void **state)
 {
 	struct world *world = *state;
 	struct session_ports first = REQUEST(1, .media = A);
@@ -299,14 +307,16 @@ static void test_a_retransmission_gets_the_same_ports_and_answers_nothing(void *
 	assert_record_has(world, "\"streams\": []");
 }
 
-static void test_183_and_200_keep_the_ports_and_a_fork_moves_the_callee(void **state)
+static void
+test_183_and_200_keep_the_ports_and_a_fork_moves_the_callee(void **state)
 {
 	struct world *world = *state;
 	struct session_ports early, final, other;
 
 	REQUEST(1, .media = A);
-	early = say(world, (struct message){.cseq = 1, .reply = true, .media = B});
-	other = REPLY(1, .to_tag = "fork-2", .media = B_MOVED);
+	early = say(world,
+		    (struct message){.cseq = 1, .reply = true, .media = B});
+	other = FORK_REPLY(1, "fork-2", .media = B_MOVED);
 	final = REPLY(1, .media = B);
 	assert_int_equal(early.ports[0], final.ports[0]);
 	assert_int_equal(early.ports[0], other.ports[0]);
@@ -431,7 +441,8 @@ static void test_a_new_address_in_a_reinvite_makes_a_new_stream(void **state)
 	assert_record_has(world, "}, {\"media_type\": \"audio\"");
 }
 
-static void test_a_rejected_reinvite_followed_by_another_keeps_the_live_stream(void **state)
+static void
+test_a_rejected_reinvite_followed_by_another_keeps_the_live_stream(void **state)
 {
 	struct world *world = *state;
 	struct session_ports first = REQUEST(1, .media = A);
@@ -505,8 +516,8 @@ static void test_a_fork_may_accept_what_another_one_rejected(void **state)
 	struct session_ports first, second;
 
 	REQUEST(1, .media = A "," AV);
-	first = REPLY(1, .to_tag = "fork-1", .media = B "," BV_OFF);
-	second = REPLY(1, .to_tag = "fork-2", .media = B_MOVED "," BV);
+	first = FORK_REPLY(1, "fork-1", .media = B "," BV_OFF);
+	second = FORK_REPLY(1, "fork-2", .media = B_MOVED "," BV);
 	assert_int_equal(first.ports[1], 0);
 	assert_true(second.ports[1] != 0);
 	remove_call(world, "caller");
@@ -527,7 +538,8 @@ static void test_extra_and_missing_lines_of_an_answer(void **state)
 	assert_int_equal(answer.count, 1);
 }
 
-static void test_a_session_with_every_stream_rejected_ends_by_itself(void **state)
+static void
+test_a_session_with_every_stream_rejected_ends_by_itself(void **state)
 {
 	struct world *world = *state;
 
@@ -561,7 +573,8 @@ static void test_a_switch_to_t38_and_back(void **state)
 	assert_record_has(world, "\"media_type\": \"image\"");
 }
 
-static void test_several_from_tags_under_one_call_id_are_several_sessions(void **state)
+static void
+test_several_from_tags_under_one_call_id_are_several_sessions(void **state)
 {
 	struct world *world = *state;
 	struct session_ports first = REQUEST(1, .media = A);
@@ -606,9 +619,9 @@ static void test_a_call_without_media_is_none_and_makes_nothing(void **state)
 			 -ENODATA);
 	assert_int_equal(living(world), 0);
 	REQUEST(1, .media = A);
-	assert_int_equal(say(world, (struct message){.cseq = 1, .reply = true})
-				 .count,
-			 0);
+	assert_int_equal(
+		say(world, (struct message){.cseq = 1, .reply = true}).count,
+		0);
 }
 
 static void test_addresses_that_are_refused_make_no_session(void **state)
@@ -625,11 +638,11 @@ static void test_addresses_that_are_refused_make_no_session(void **state)
 	struct session_ports ports;
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
-		assert_int_equal(send_to(world,
-					 (struct message){.cseq = 1,
-							  .media = bad[i]},
-					 &ports),
-				 -EINVAL);
+		assert_int_equal(
+			send_to(world,
+				(struct message){.cseq = 1, .media = bad[i]},
+				&ports),
+			-EINVAL);
 	assert_int_equal(living(world), 0);
 	assert_int_equal(ports_in_use(world), 0);
 }
@@ -640,8 +653,7 @@ static void test_a_range_that_runs_out_gives_every_port_back(void **state)
 	struct session_ports ports;
 
 	assert_int_equal(send_to(world,
-				 (struct message){.cseq = 1,
-						  .media = A "," AV},
+				 (struct message){.cseq = 1, .media = A "," AV},
 				 &ports),
 			 -EADDRNOTAVAIL);
 	assert_int_equal(living(world), 0);
@@ -679,7 +691,8 @@ static void test_sdp_that_names_our_own_port_changes_nothing(void **state)
 	assert_int_equal(ports_in_use(world), 2);
 }
 
-static void test_an_unanswered_reinvite_gives_its_ports_back_in_time(void **state)
+static void
+test_an_unanswered_reinvite_gives_its_ports_back_in_time(void **state)
 {
 	struct world *world = *state;
 
@@ -720,7 +733,8 @@ static void test_a_loop_of_reinvites_is_bounded(void **state)
 	assert_int_equal(living(world), 1);
 }
 
-static void count_session(const struct session_statistics *statistics, void *arg)
+static void count_session(const struct session_statistics *statistics,
+			  void *arg)
 {
 	unsigned *count = arg;
 

@@ -39,7 +39,8 @@ static void test_media_that_stops_ends_it_as_conntrack_timeout(void **state)
 	assert_int_equal(judge(facts, 590), STREAM_CONNTRACK_TIMEOUT);
 }
 
-static void test_early_media_does_not_shorten_the_time_after_the_answer(void **state)
+static void
+test_early_media_does_not_shorten_the_time_after_the_answer(void **state)
 {
 	struct silence_facts facts = {.since_us = 100 * US_PER_S,
 				      .last_media_us = 50 * US_PER_S};
@@ -49,7 +50,8 @@ static void test_early_media_does_not_shorten_the_time_after_the_answer(void **s
 	assert_int_equal(judge(facts, 190), STREAM_CONNTRACK_TIMEOUT);
 }
 
-static void test_on_hold_the_longer_time_counts_from_the_last_packet(void **state)
+static void
+test_on_hold_the_longer_time_counts_from_the_last_packet(void **state)
 {
 	struct silence_facts facts = {.on_hold = true,
 				      .since_us = 100 * US_PER_S,
