@@ -12,12 +12,12 @@
 #include "net/conn.h"
 
 #define MAX_UNANSWERED_PINGS 3
-#define MAX_RECORD_BYTES (64u << 20) /* that wait for one dispatcher */
-#define MAX_LABEL 352                /* a name, an address and a port */
+#define MAX_RECORD_BYTES (256u << 20) /* that wait for one dispatcher */
+#define MAX_LABEL 352                 /* a name, an address and a port */
 
 /* Records are written piece by piece: what the dispatcher has not read yet can
  * still be sent to it again after a reconnect as long as it is here. */
-#define DRAIN_UP_TO_BYTES (256u << 10)
+#define DRAIN_UP_TO_BYTES (1u << 20)
 #define DRAIN_EVERY_US (10 * US_PER_MS)
 
 static const struct conn_limits limits = {

@@ -11,7 +11,9 @@
 #include "link/relay_link.h"
 #include "net/resolver.h"
 
-#define DEFAULT_MAX_RECORDS 65536
+/* A relay that stops reports all its sessions at once: room for more than it
+ * can have, and for an hour or two of a dispatcher that is away. */
+#define DEFAULT_MAX_RECORDS 262144
 #define CLOSE_LOOK_EVERY_US (10 * US_PER_MS)
 
 /* A dispatcher as the configuration names it. */

@@ -34,7 +34,7 @@ struct relay_links_config {
 	uint64_t reconnect_delay_us;
 	uint64_t first_reconnect_us; /* after a link that was up; 0: 1 s */
 	uint64_t verify_interval_us; /* 0: never; without tls: never */
-	size_t max_records;          /* waiting for one dispatcher; 0: 65536 */
+	size_t max_records;          /* waiting for one dispatcher; 0: 262144 */
 };
 
 /** A command that waits for its reply: who asked, on which connection. Copy it.
