@@ -15,6 +15,8 @@
 #include "net/daemon.h"
 #include "net/loop.h"
 
+struct control;
+
 struct dispatcher {
 	const struct daemon *daemon;
 	const struct conf_dispatcher *conf;
@@ -25,6 +27,7 @@ struct dispatcher {
 	struct relay_events events;
 	struct relay_peers *peers;
 	struct proxy_socket *proxy;
+	struct control *control;
 	uint64_t started_us;
 	char socket_path[CONF_MAX_TEXT * 2];
 };

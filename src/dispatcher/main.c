@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "dispatcher/control.h"
 #include "dispatcher/dispatcher.h"
 #include "net/service.h"
 #include "version.h"
@@ -138,7 +139,8 @@ static int start(struct dispatcher *dispatcher)
 	    (err = relay_events_start(&dispatcher->events, dispatcher->loop,
 				      dispatcher->conf,
 				      dispatcher->directory)) < 0 ||
-	    (err = start_links(dispatcher)) < 0)
+	    (err = start_links(dispatcher)) < 0 ||
+	    (err = control_new(&dispatcher->control, dispatcher)) < 0)
 		return err;
 	/* Last, so that whoever can connect finds all the rest. */
 	return start_proxy_socket(dispatcher);
@@ -150,8 +152,10 @@ static void stop(struct dispatcher *dispatcher)
 {
 	if (dispatcher->router)
 		router_stop(dispatcher->router);
+	control_stop(dispatcher->control);
 	proxy_socket_free(dispatcher->proxy);
 	relay_peers_free(dispatcher->peers);
+	control_free(dispatcher->control);
 	if (dispatcher->loop)
 		relay_events_stop(&dispatcher->events);
 	router_free(dispatcher->router);
@@ -165,10 +169,12 @@ static void say_ready(const struct dispatcher *dispatcher)
 {
 	struct endpoint at = relay_peers_address(dispatcher->peers);
 	CLEANUP(buf_done) struct buf status = {0};
-	char address[ADDR_TEXT_SIZE];
+	struct endpoint text = control_text_address(dispatcher->control);
+	char address[2][ADDR_TEXT_SIZE];
 
-	buf_printf(&status, "SIP proxy on %s, relays on %s",
-		   dispatcher->socket_path, endpoint_format(&at, address));
+	buf_printf(&status, "SIP proxy on %s, relays on %s, management on %s",
+		   dispatcher->socket_path, endpoint_format(&at, address[0]),
+		   endpoint_format(&text, address[1]));
 	daemon_ready(dispatcher->daemon, status.data ? status.data : "");
 }
 
