@@ -1,5 +1,6 @@
 """The documents name things that are there: links, files, functions, commands"""
 import re
+import subprocess
 import urllib.parse
 
 import tree
@@ -88,3 +89,10 @@ def test_every_tool_that_a_script_of_ours_calls_is_there():
                                     tree.text_of(name))
              if not (tree.TOP / tool).exists()]
     assert wrong == []
+
+
+def test_every_log_line_is_explained():
+    """tools/loglines.py prints the rows that docs/logs.md lacks."""
+    done = subprocess.run(['/usr/bin/python3', 'tools/loglines.py'], cwd=tree.TOP,
+                          stdout=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 0, done.stdout
