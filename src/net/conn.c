@@ -465,7 +465,10 @@ static int make_bufferevent(struct conn *conn, int fd, bool is_server)
 			return -ENOMEM;
 		conn->ssl = ssl;
 		bufferevent_openssl_set_allow_dirty_shutdown(conn->bev, 1);
-		conn->reading = true; /* libevent begins with that */
+		/* It reads from the end of the handshake on, so begin with
+		 * that. */
+		bufferevent_enable(conn->bev, EV_READ);
+		conn->reading = true;
 	} else {
 		conn->bev =
 			bufferevent_socket_new(base, fd, BEV_OPT_CLOSE_ON_FREE);
