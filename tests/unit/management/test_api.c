@@ -1,0 +1,303 @@
+#include "management/api.h"
+
+#include "base/cleanup.h"
+#include "daemon.h"
+#include "version.h"
+
+static void facts(struct json_writer *w, void *arg)
+{
+	json_u64(w, "asked", ((struct daemon_world *)arg)->asked_count);
+}
+
+static const struct management_handlers relay_handlers = {
+	.name = "media-relay",
+	.summary = daemon_asked,
+	.sessions = daemon_sessions,
+};
+
+static const struct management_handlers dispatcher_handlers = {
+	.summary = daemon_asked,
+	.sessions = daemon_asked,
+	.facts = facts,
+};
+
+struct setup {
+	struct daemon_world world;
+	struct management_api *api;
+	char folder[64];
+	struct sockaddr_un at;
+};
+
+static void setup_init(struct setup *setup,
+		       const struct management_handlers *handlers)
+{
+	*setup = (struct setup){.folder = "/tmp/mp-test-api-XXXXXX",
+				.at = {.sun_family = AF_UNIX}};
+	world_init(&setup->world);
+	assert_non_null(mkdtemp(setup->folder));
+	snprintf(setup->at.sun_path, sizeof(setup->at.sun_path), "%s/ctl",
+		 setup->folder);
+	assert_int_equal(management_api_new(&setup->api, setup->world.loop,
+					    setup->at.sun_path, handlers,
+					    &setup->world),
+			 0);
+}
+
+static void setup_done(struct setup *setup)
+{
+	management_api_free(setup->api);
+	world_done(&setup->world);
+	rmdir(setup->folder);
+}
+
+static void ask(struct client *client, struct setup *setup, const char *method,
+		const char *target)
+{
+	char text[512];
+
+	client_init(client, &setup->world, (struct sockaddr *)&setup->at,
+		    sizeof(setup->at));
+	snprintf(text, sizeof(text),
+		 "%s %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+		 method, target);
+	client_say(client, text);
+}
+
+/* The whole answer: status, type and body. */
+static void hears(struct client *client, const char *status, const char *body)
+{
+	char line[64];
+	const char *end;
+
+	client_is_closed(client);
+	snprintf(line, sizeof(line), "HTTP/1.1 %s ", status);
+	assert_non_null(client->text.data);
+	assert_true(span_starts_with(buf_span(&client->text), span_of(line)));
+	assert_non_null(strstr(client->text.data,
+			       "\r\nContent-Type: application/json\r\n"));
+	end = strstr(client->text.data, "\r\n\r\n");
+	assert_non_null(end);
+	assert_string_equal(end + 4, body);
+	client_done(client);
+}
+
+static void test_the_version_names_the_daemon(void **state)
+{
+	struct setup setup;
+	struct client client;
+
+	(void)state;
+	setup_init(&setup, &relay_handlers);
+	ask(&client, &setup, "GET", "/api/v1/version");
+	hears(&client, "200",
+	      "{\"name\": \"media-relay\", \"version\": \"" MEDIAPROXY_VERSION
+	      "\"}");
+	setup_done(&setup);
+}
+
+static void test_a_relays_summary_is_its_object(void **state)
+{
+	struct setup setup;
+	struct client client;
+
+	(void)state;
+	setup_init(&setup, &relay_handlers);
+	ask(&client, &setup, "GET", "/api/v1/summary");
+	world_wait(&setup.world, setup.world.asked_count == 1);
+	daemon_answer(&setup.world, 0, "one");
+	hears(&client, "200", "{\"name\": \"one\"}");
+	setup_done(&setup);
+}
+
+static void
+test_a_dispatchers_summary_has_its_relays_and_its_facts(void **state)
+{
+	struct setup setup;
+	struct client client;
+
+	(void)state;
+	setup_init(&setup, &dispatcher_handlers);
+	ask(&client, &setup, "GET", "/api/v1/summary");
+	world_wait(&setup.world, setup.world.asked_count == 1);
+	daemon_item(setup.world.asked[0], "one");
+	daemon_answer(&setup.world, 0, "two");
+	hears(&client, "200",
+	      "{\"relays\": [{\"name\": \"one\"}, {\"name\": \"two\"}], "
+	      "\"asked\": 0}");
+	setup_done(&setup);
+}
+
+static void test_sessions_are_an_array(void **state)
+{
+	struct setup setup;
+	struct client client;
+
+	(void)state;
+	setup_init(&setup, &relay_handlers);
+	ask(&client, &setup, "GET", "/api/v1/sessions");
+	hears(&client, "200", "[]");
+	setup_done(&setup);
+}
+
+static void test_sessions_of_one_call_id_are_chosen_by_the_query(void **state)
+{
+	struct setup setup;
+	struct client client;
+	struct management_request *request;
+
+	(void)state;
+	setup_init(&setup, &dispatcher_handlers);
+	ask(&client, &setup, "GET", "/api/v1/sessions?call_id=a%40b%22%26");
+	world_wait(&setup.world, setup.world.asked_count == 1);
+	request = setup.world.asked[0];
+	assert_true(management_request_wants(request, SPAN("a@b\"&")));
+	assert_false(management_request_wants(request, SPAN("a")));
+	assert_int_equal(management_request_add_array(
+				 request, SPAN("[{\"call_id\": \"a\"}, "
+					       "{\"call_id\": \"a@b\\\"&\"}]")),
+			 0);
+	management_request_finish(request);
+	hears(&client, "200", "[{\"call_id\": \"a@b\\\"&\"}]");
+	setup_done(&setup);
+}
+
+static void test_other_paths_and_methods_are_refused_in_json(void **state)
+{
+	static const char *const paths[] = {"/", "/api/v1/", "/api/v2/version",
+					    "/api/v1/summary/",
+					    "/api/v1/Summary"};
+	static const char *const methods[] = {"POST", "PUT", "DELETE"};
+	struct setup setup;
+	struct client client;
+
+	(void)state;
+	setup_init(&setup, &relay_handlers);
+	for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
+		ask(&client, &setup, "GET", paths[i]);
+		hears(&client, "404", "{\"error\": \"no such path\"}");
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(methods); i++) {
+		ask(&client, &setup, methods[i], "/api/v1/summary");
+		hears(&client, "405",
+		      "{\"error\": \"only GET is allowed here\"}");
+	}
+	assert_int_equal(setup.world.asked_count, 0);
+	setup_done(&setup);
+}
+
+static void test_an_answer_without_an_item_is_an_error(void **state)
+{
+	struct setup setup;
+	struct client client;
+
+	(void)state;
+	setup_init(&setup, &relay_handlers);
+	ask(&client, &setup, "GET", "/api/v1/summary");
+	world_wait(&setup.world, setup.world.asked_count == 1);
+	management_request_finish(setup.world.asked[0]);
+	hears(&client, "503", "{\"error\": \"no answer\"}");
+	setup_done(&setup);
+}
+
+static void test_clients_are_answered_in_any_order(void **state)
+{
+	struct setup setup;
+	struct client first;
+	struct client second;
+
+	(void)state;
+	setup_init(&setup, &relay_handlers);
+	ask(&first, &setup, "GET", "/api/v1/summary");
+	world_wait(&setup.world, setup.world.asked_count == 1);
+	ask(&second, &setup, "GET", "/api/v1/summary");
+	world_wait(&setup.world, setup.world.asked_count == 2);
+	daemon_answer(&setup.world, 1, "second");
+	hears(&second, "200", "{\"name\": \"second\"}");
+	daemon_answer(&setup.world, 0, "first");
+	hears(&first, "200", "{\"name\": \"first\"}");
+	setup_done(&setup);
+}
+
+static void test_a_client_may_go_before_its_answer_comes(void **state)
+{
+	struct setup setup;
+	struct client client;
+
+	(void)state;
+	setup_init(&setup, &relay_handlers);
+	ask(&client, &setup, "GET", "/api/v1/summary");
+	world_wait(&setup.world, setup.world.asked_count == 1);
+	client_done(&client);
+	world_turns(&setup.world, 5);
+	daemon_answer(&setup.world, 0, "late");
+	ask(&client, &setup, "GET", "/api/v1/sessions");
+	hears(&client, "200", "[]");
+	setup_done(&setup);
+}
+
+static void test_the_server_may_go_before_its_answers_come(void **state)
+{
+	struct setup setup;
+	struct client client;
+
+	(void)state;
+	setup_init(&setup, &dispatcher_handlers);
+	ask(&client, &setup, "GET", "/api/v1/summary");
+	world_wait(&setup.world, setup.world.asked_count == 1);
+	setup.api = management_api_free(setup.api);
+	assert_false(management_request_is_wanted(setup.world.asked[0]));
+	daemon_answer(&setup.world, 0, "late");
+	client_is_closed(&client);
+	client_done(&client);
+	setup_done(&setup);
+}
+
+static void test_sixty_four_questions_are_open_at_most(void **state)
+{
+	struct setup setup;
+	struct client clients[MAX_ASKED];
+	struct client one_more;
+
+	(void)state;
+	setup_init(&setup, &dispatcher_handlers);
+	for (size_t i = 0; i < MAX_ASKED; i++) {
+		ask(&clients[i], &setup, "GET", "/api/v1/sessions");
+		world_wait(&setup.world, setup.world.asked_count == i + 1);
+	}
+	ask(&one_more, &setup, "GET", "/api/v1/sessions");
+	hears(&one_more, "503", "{\"error\": \"too many requests are open\"}");
+	daemon_answer(&setup.world, 0, "x");
+	hears(&clients[0], "200", "[{\"name\": \"x\"}]");
+	ask(&clients[0], &setup, "GET", "/api/v1/sessions");
+	world_wait(&setup.world, setup.world.asked_count == MAX_ASKED);
+	for (size_t i = 1; i < MAX_ASKED; i++) {
+		daemon_answer(&setup.world, 0, "x");
+		hears(&clients[i], "200", "[{\"name\": \"x\"}]");
+	}
+	daemon_answer(&setup.world, 0, "y");
+	hears(&clients[0], "200", "[{\"name\": \"y\"}]");
+	setup_done(&setup);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_the_version_names_the_daemon),
+		cmocka_unit_test(test_a_relays_summary_is_its_object),
+		cmocka_unit_test(
+			test_a_dispatchers_summary_has_its_relays_and_its_facts),
+		cmocka_unit_test(test_sessions_are_an_array),
+		cmocka_unit_test(
+			test_sessions_of_one_call_id_are_chosen_by_the_query),
+		cmocka_unit_test(
+			test_other_paths_and_methods_are_refused_in_json),
+		cmocka_unit_test(test_an_answer_without_an_item_is_an_error),
+		cmocka_unit_test(test_clients_are_answered_in_any_order),
+		cmocka_unit_test(test_a_client_may_go_before_its_answer_comes),
+		cmocka_unit_test(
+			test_the_server_may_go_before_its_answers_come),
+		cmocka_unit_test(test_sixty_four_questions_are_open_at_most),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
