@@ -11,7 +11,7 @@ static inline enum command_status feed(struct command_reader *reader,
 {
 	enum command_status status = COMMAND_MORE;
 
-	while (text.len > 0) {
+	while (text.ptr && text.len > 0) {
 		const char *end = memmem(text.ptr, text.len, "\r\n", 2);
 		size_t len = end ? (size_t)(end - text.ptr) : text.len;
 
