@@ -94,6 +94,11 @@ static int begin_with_two_pairs(void **state)
 	return begin_with(state, 42300, 42304);
 }
 
+static int begin_with_three_pairs(void **state)
+{
+	return begin_with(state, 42310, 42316);
+}
+
 /* Let the media finish what it closes. */
 static void settle(struct world *world)
 {
@@ -273,6 +278,17 @@ static void assert_record_lacks(const struct world *world, const char *text)
 		fail_msg("'%s' is in the record %s", text, world->record.data);
 }
 
+/* The caller's packets go to the port that is written into the callee's SDP. */
+static void assert_record_has_local(const struct world *world,
+				    const char *party, unsigned port)
+{
+	char text[64];
+
+	snprintf(text, sizeof(text), "\"%s_local\": \"127.0.0.1:%u\"", party,
+		 port);
+	assert_record_has(world, text);
+}
+
 static void test_offer_and_answer_get_the_ports_of_the_two_sides(void **state)
 {
 	struct world *world = *state;
@@ -287,6 +303,8 @@ static void test_offer_and_answer_get_the_ports_of_the_two_sides(void **state)
 	pass(world, 3);
 	remove_call(world, "caller");
 	assert_record_has(world, "\"duration\": 3");
+	assert_record_has_local(world, "callee", offer.ports[0]);
+	assert_record_has_local(world, "caller", answer.ports[0]);
 	assert_record_has(world, "\"status\": \"closed\"");
 	assert_record_has(world, "\"to_tag\": \"callee\"");
 	assert_record_has(world, "\"timed_out\": false");
@@ -375,6 +393,24 @@ static void test_all_forms_of_hold_outlive_the_stream_timeout(void **state)
 		assert_record_has(world, "\"timeout_wait\": 7200");
 		assert_record_has(world, "\"timed_out\": true");
 	}
+}
+
+static void test_the_answerer_may_hold_too(void **state)
+{
+	struct world *world = *state;
+
+	REQUEST(1, .media = A);
+	REPLY(1, .media = B);
+	REQUEST(2, .to_tag = "callee", .media = A);
+	REPLY(2, .media = "audio:127.0.0.1:6000:inactive:ice=no");
+	pass(world, STREAM_TIMEOUT_S + 1);
+	sessions_tick(world->sessions, &world->now);
+	assert_int_equal(living(world), 1);
+	REQUEST(3, .to_tag = "callee", .media = A);
+	REPLY(3, .media = B);
+	pass(world, STREAM_TIMEOUT_S);
+	sessions_tick(world->sessions, &world->now);
+	assert_int_equal(living(world), 0);
 }
 
 static void test_a_stream_offered_on_hold_is_on_hold(void **state)
@@ -508,6 +544,33 @@ static void test_streams_are_added_rejected_and_removed(void **state)
 	assert_int_equal(ports_in_use(world), 2);
 	remove_call(world, "caller");
 	assert_record_has(world, "\"status\": \"rejected\"");
+}
+
+static void test_a_rejected_stream_has_no_port_in_a_retransmission(void **state)
+{
+	struct world *world = *state;
+	struct session_ports again;
+
+	REQUEST(1, .media = A "," AV);
+	REPLY(1, .media = B "," BV_OFF);
+	again = REQUEST(1, .media = A "," AV);
+	assert_true(again.ports[0] != 0);
+	assert_int_equal(again.ports[1], 0);
+}
+
+static void
+test_a_disabled_stream_stays_so_whatever_the_answer_says(void **state)
+{
+	struct world *world = *state;
+	struct session_ports answer;
+
+	REQUEST(1, .media = A "," AV);
+	REPLY(1, .media = B "," BV);
+	REQUEST(2, .to_tag = "callee",
+		.media = A ",video:127.0.0.1:0:sendrecv:ice=no");
+	answer = REPLY(2, .media = B "," BV);
+	assert_int_equal(answer.ports[1], 0);
+	assert_int_equal(ports_in_use(world), 2);
 }
 
 static void test_a_fork_may_accept_what_another_one_rejected(void **state)
@@ -672,6 +735,18 @@ static void test_a_range_that_runs_out_gives_every_port_back(void **state)
 	assert_int_equal(living(world), 1);
 }
 
+static void test_half_a_stream_is_given_back_too(void **state)
+{
+	struct world *world = *state;
+	struct session_ports ports;
+
+	assert_int_equal(send_to(world,
+				 (struct message){.cseq = 1, .media = A "," AV},
+				 &ports),
+			 -EADDRNOTAVAIL);
+	assert_int_equal(ports_in_use(world), 0);
+}
+
 static void test_sdp_that_names_our_own_port_changes_nothing(void **state)
 {
 	struct world *world = *state;
@@ -778,7 +853,13 @@ int main(void)
 		TEST(test_a_late_offer_is_answered_by_the_ack),
 		TEST(test_hold_and_resume_keep_the_ports),
 		TEST(test_all_forms_of_hold_outlive_the_stream_timeout),
+		TEST(test_the_answerer_may_hold_too),
 		TEST(test_a_stream_offered_on_hold_is_on_hold),
+		TEST(test_a_rejected_stream_has_no_port_in_a_retransmission),
+		TEST(test_a_disabled_stream_stays_so_whatever_the_answer_says),
+		cmocka_unit_test_setup_teardown(
+			test_half_a_stream_is_given_back_too,
+			begin_with_three_pairs, end),
 		TEST(test_silence_before_the_answer_ends_nothing),
 		TEST(test_silence_from_the_answer_on_ends_the_session),
 		TEST(test_a_new_address_in_a_reinvite_makes_a_new_stream),
