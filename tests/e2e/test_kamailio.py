@@ -117,8 +117,7 @@ def test_audio_of_sipp_itself_is_played_and_echoed(sip_network):
         pytest.skip("needs " + recording)
     sip_network.kamailio(ENGAGE)
     callee = sip_network.sip_callee("callee", [("audio", 6000)], extra=["-rtp_echo"])
-    caller = sip_network.sip_caller("caller_plays", [("audio", 6000)],
-                                    files={"g711a.pcap": recording})
+    caller = sip_network.sip_caller("caller_plays", files={"g711a.pcap": recording})
     caller.wait_message("ACK", "sent")
 
     def heard():
