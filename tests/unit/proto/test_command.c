@@ -399,6 +399,32 @@ static void test_what_is_encoded_reads_back(void **state)
 	buf_done(&out);
 }
 
+/* The largest request that a SIP proxy may send, with what a dispatcher adds.
+ */
+static void test_the_largest_request_can_be_passed_on(void **state)
+{
+	static char value[COMMAND_MAX_LINE - 4];
+	const size_t rest = COMMAND_MAX_BYTES - strlen("update\r\n") -
+			    3 * (COMMAND_MAX_LINE + 2) - strlen("n3: \r\n");
+	const struct command_header headers[] = {
+		{SPAN("n0"), span_make(value, sizeof(value))},
+		{SPAN("n1"), span_make(value, sizeof(value))},
+		{SPAN("n2"), span_make(value, sizeof(value))},
+		{SPAN("n3"), span_make(value, rest)},
+		{SPAN("n4"), SPAN("dispatcher")},
+	};
+	struct command_reader *reader = reader_of(state);
+	struct buf out = {0};
+
+	assert_true(rest < sizeof(value));
+	memset(value, 'x', sizeof(value));
+	command_encode(&out, SPAN("update"), UINT64_MAX, headers, 5);
+	assert_true(out.len > COMMAND_MAX_BYTES);
+	assert_int_equal(feed(reader, buf_span(&out)), COMMAND_DONE);
+	assert_int_equal(header_count(state), 5);
+	buf_done(&out);
+}
+
 static void test_no_value_becomes_two_lines(void **state)
 {
 	const struct command_header header = {SPAN("user_agent"),
@@ -448,6 +474,7 @@ int main(void)
 		LINK_TEST(test_the_link_form_needs_a_sequence_number),
 		LINK_TEST(test_a_bad_request_of_the_link_can_be_answered),
 		LINK_TEST(test_what_is_encoded_reads_back),
+		LINK_TEST(test_the_largest_request_can_be_passed_on),
 		cmocka_unit_test(test_no_value_becomes_two_lines),
 	};
 
