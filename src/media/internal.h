@@ -19,3 +19,6 @@ struct media {
 
 /** Free a stream that its worker has let go. */
 void media_stream_free(struct media *media, struct media_stream *stream);
+
+/** Free a session that is released and has no stream left. */
+void media_session_unref(struct media_session *session);

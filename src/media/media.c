@@ -234,11 +234,20 @@ int media_session_new(struct media_session **ret, struct media *media)
 	return 0;
 }
 
+void media_session_unref(struct media_session *session)
+{
+	if (!session->released || session->stream_count > 0)
+		return;
+	session->worker->session_count--;
+	free(session);
+}
+
 struct media_session *media_session_free(struct media_session *session)
 {
-	if (session)
-		session->worker->session_count--;
-	free(session);
+	if (session) {
+		session->released = true;
+		media_session_unref(session);
+	}
 	return NULL;
 }
 

@@ -48,17 +48,14 @@ struct media_config {
 /** Why a packet that arrived was not forwarded. In the metrics by name. */
 enum media_drop {
 	DROP_NOT_THE_REMOTE, /* a source other than the confirmed one */
-	DROP_NOT_OPEN,   /* a stranger before the answer, or while settling */
-	DROP_STRICT,     /* a stranger, with learning = strict */
-	DROP_NOT_PROVED, /* held for a candidate that did not prove itself */
-	DROP_NO_DESTINATION, /* nowhere to send it: the other party is unknown
-			      */
+	DROP_NOT_OPEN,       /* a stranger before the answer, or settling */
+	DROP_STRICT,         /* a stranger, with learning = strict */
+	DROP_NOT_PROVED,     /* of a candidate that did not prove itself */
+	DROP_NO_DESTINATION, /* the other party's address is unknown */
 	DROP_NOT_FORWARDING, /* the stream is rejected or closed */
-	DROP_SEND_FAILED,  /* the kernel refused it (unreachable, too big, ...)
-			    */
-	DROP_SEND_FULL,    /* the socket's send buffer was full */
-	DROP_RECEIVE_FULL, /* the kernel's receive buffer was full (SO_RXQ_OVFL)
-			    */
+	DROP_SEND_FAILED,    /* the kernel refused it: unreachable, too big */
+	DROP_SEND_FULL,      /* the socket's send buffer was full */
+	DROP_RECEIVE_FULL,   /* the socket's receive buffer (SO_RXQ_OVFL) */
 	DROP_COUNT
 };
 
@@ -108,7 +105,12 @@ struct media_totals {
  */
 int media_new(struct media **ret, const struct media_config *config);
 
-/** Stop the workers, close what is still open; NULL is fine. @return NULL */
+/**
+ * Stop the workers and close what is still open; no closed handler is called.
+ * The one place where the control thread waits for the workers. NULL is fine.
+ *
+ * @return NULL
+ */
 struct media *media_free(struct media *media);
 
 /** Readable when media_dispatch() has something to do. Belongs to the media. */
@@ -129,8 +131,8 @@ struct media_port_pair {
  * Bind the sockets of a pair.
  *
  * @return 0, -EADDRINUSE if another program holds one of the ports (neither is
- *         kept), or the error of socket() or bind(): -EMFILE, -EADDRNOTAVAIL,
- * ...
+ *         kept), -EINVAL if the port is odd, or the error of socket() or
+ * bind(): -EMFILE, -EADDRNOTAVAIL, ...
  */
 int media_port_pair_open(struct media *media, const struct ip_addr *ip,
 			 uint16_t rtp, struct media_port_pair *ret);
@@ -139,7 +141,11 @@ void media_port_pair_close(struct media *media, struct media_port_pair *pair);
 
 /** A session's place on a worker. @return 0 or -ENOMEM */
 int media_session_new(struct media_session **ret, struct media *media);
-/** Only after the closed handler of its last stream. NULL is fine. @return NULL
+/**
+ * Give a session up, before media_free(). Streams that are open or being closed
+ * keep what they need of it. NULL is fine.
+ *
+ * @return NULL
  */
 struct media_session *media_session_free(struct media_session *session);
 
@@ -179,6 +185,12 @@ void media_stream_read(const struct media_stream *stream,
 /** The final numbers of a stream; it is gone when the handler returns. */
 typedef void media_closed_h(const struct media_snapshot *final, void *arg);
 
-/** Close sockets and stop. The handler is called later, by media_dispatch(). */
+/**
+ * Stop forwarding and close the sockets. What had arrived before is forwarded
+ * and counted still, up to a batch of each socket.
+ *
+ * @param closed  Called later, by media_dispatch(); NULL: nobody wants to know.
+ * A second call changes only who is told
+ */
 void media_stream_close(struct media_stream *stream, media_closed_h *closed,
 			void *arg);

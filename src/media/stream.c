@@ -198,6 +198,7 @@ int media_stream_new(struct media_stream **ret, struct media_session *session,
 	}
 	list_add_tail(&media->streams, &stream->in_media);
 	media->streams_created++;
+	session->stream_count++;
 
 	if (worker_watch(stream->worker, stream) < 0) {
 		/* The worker may look at it just now, so it comes back by
@@ -214,6 +215,8 @@ void media_stream_free(struct media *media, struct media_stream *stream)
 {
 	list_del(&stream->in_media);
 	media->streams_destroyed++;
+	stream->session->stream_count--;
+	media_session_unref(stream->session);
 	free(stream);
 }
 
@@ -286,5 +289,8 @@ void media_stream_close(struct media_stream *stream, media_closed_h *closed,
 {
 	stream->closed = closed;
 	stream->closed_arg = arg;
+	if (stream->closing)
+		return;
+	stream->closing = true;
 	worker_close(stream->worker, stream);
 }

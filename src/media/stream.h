@@ -81,6 +81,7 @@ struct media_stream {
 	/* control: */
 	struct stream_settings wanted;
 	struct list in_media;
+	bool closing;
 	media_closed_h *closed;
 	void *closed_arg;
 	/* whoever has the stream while it is being closed: */
@@ -91,8 +92,11 @@ struct media_stream {
 #define SESSION_ENDED_IPS 4
 
 struct media_session {
-	struct media *media;   /* control */
 	struct worker *worker; /* never changes */
+	/* control: */
+	struct media *media;
+	unsigned stream_count; /* that are not freed */
+	bool released;         /* to be freed with its last stream */
 	/* control -> worker: */
 	struct latch signalling_latch[PARTY_COUNT];
 	_Atomic uint64_t
