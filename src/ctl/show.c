@@ -1,0 +1,233 @@
+/** @file ctl/show.c */
+#include "ctl/show.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "ctl/api.h"
+#include "ctl/table.h"
+
+static double number_of(const json_t *object, const char *key)
+{
+	return json_number_value(json_object_get(object, key));
+}
+
+static json_int_t integer_of(const json_t *object, const char *key)
+{
+	return json_integer_value(json_object_get(object, key));
+}
+
+/* "audio 3, video 1": the members that are not zero. */
+static void add_counts(struct buf *out, const json_t *counts)
+{
+	const char *key, *separator = "";
+	json_t *value;
+
+	json_object_foreach((json_t *)counts, key, value)
+	{
+		char text[64];
+
+		if (json_is_number(value) && json_number_value(value) == 0)
+			continue;
+		buf_printf(out, "%s%s %s", separator, key,
+			   api_text(counts, key, text));
+		separator = ", ";
+	}
+}
+
+static const char *text_or_nothing(const struct buf *buf)
+{
+	return buf->data ? buf->data : "";
+}
+
+static void add_relay_row(struct table *table, const json_t *relay)
+{
+	CLEANUP(buf_done) struct buf uptime = {0};
+	CLEANUP(buf_done) struct buf streams = {0};
+	CLEANUP(buf_done) struct buf rate = {0};
+	char text[4][64];
+	bool silent = !json_object_get(relay, "uptime");
+
+	if (!silent) {
+		api_format_duration(&uptime, number_of(relay, "uptime"));
+		add_counts(&streams, json_object_get(relay, "stream_count"));
+		api_format_rate(&rate, number_of(relay, "bps_relayed"));
+	}
+	table_cell(table, "%s", api_text(relay, "ip", text[0]));
+	table_cell(table, "%s", api_text(relay, "status", text[1]));
+	table_cell(table, "%s", api_text(relay, "version", text[2]));
+	table_cell(table, "%s", text_or_nothing(&uptime));
+	table_cell(table, "%s", api_text(relay, "session_count", text[3]));
+	table_cell(table, "%s", text_or_nothing(&rate));
+	table_cell(table, "%s", text_or_nothing(&streams));
+}
+
+/* All other members, one a line; of objects what is not zero. */
+static void add_members(struct buf *out, const json_t *object)
+{
+	const char *key;
+	json_t *value;
+
+	json_object_foreach((json_t *)object, key, value)
+	{
+		CLEANUP(buf_done) struct buf line = {0};
+		char text[64];
+
+		if (json_is_array(value))
+			continue;
+		if (strcmp(key, "uptime") == 0)
+			api_format_duration(&line, json_number_value(value));
+		else if (strcmp(key, "bps_relayed") == 0)
+			api_format_rate(&line, json_number_value(value));
+		else if (json_is_object(value))
+			add_counts(&line, value);
+		else
+			buf_add(&line, span_of(api_text(object, key, text)));
+		buf_add(out, SPAN("  "));
+		table_safe_text(out, key, 0);
+		buf_printf(out, "%*s",
+			   strlen(key) < 22 ? (int)(22 - strlen(key)) : 1, "");
+		table_safe_text(out, line.len ? line.data : "-", 0);
+		buf_char(out, '\n');
+	}
+}
+
+static void show_dispatcher(struct buf *out, const json_t *summary,
+			    const json_t *relays)
+{
+	static const struct table_column columns[] = {
+		{"Relay", false, 0},    {"Status", false, 0},
+		{"Version", false, 20}, {"Uptime", true, 0},
+		{"Sessions", true, 0},  {"Traffic", true, 0},
+		{"Streams", false, 40},
+	};
+	struct table table;
+	json_t *relay;
+	size_t i;
+
+	buf_add(out, SPAN("Dispatcher\n"));
+	add_members(out, summary);
+	buf_char(out, '\n');
+	if (json_array_size(relays) == 0) {
+		buf_add(out, SPAN("No relay is connected: calls go on without "
+				  "media relay.\n"));
+		return;
+	}
+	table_init(&table, columns, ARRAY_SIZE(columns));
+	json_array_foreach(relays, i, relay) add_relay_row(&table, relay);
+	table_write(&table, out);
+	table_done(&table);
+}
+
+void show_summary(struct buf *out, const json_t *summary)
+{
+	const json_t *relays = json_object_get(summary, "relays");
+
+	if (json_is_array(relays)) {
+		show_dispatcher(out, summary, relays);
+		return;
+	}
+	buf_add(out, SPAN("Relay\n"));
+	add_members(out, summary);
+}
+
+static bool contains(const json_t *session, const char *key, const char *part)
+{
+	const char *text = json_string_value(json_object_get(session, key));
+
+	return text && strstr(text, part) != NULL;
+}
+
+bool show_session_matches(const json_t *session, const char *filter)
+{
+	return !filter || contains(session, "call_id", filter) ||
+	       contains(session, "from_uri", filter) ||
+	       contains(session, "to_uri", filter);
+}
+
+static void add_session_cells(struct table *table, const json_t *session)
+{
+	CLEANUP(buf_done) struct buf duration = {0};
+	char text[3][64];
+
+	if (json_object_get(session, "duration"))
+		api_format_duration(&duration, number_of(session, "duration"));
+	table_cell(table, "%s", api_text(session, "call_id", text[0]));
+	table_cell(table, "%s", api_text(session, "from_uri", text[1]));
+	table_cell(table, "%s", api_text(session, "to_uri", text[2]));
+	table_cell(table, "%s",
+		   json_is_null(json_object_get(session, "start_time"))
+			   ? "not yet"
+			   : text_or_nothing(&duration));
+}
+
+static void add_stream_cells(struct table *table, const json_t *stream)
+{
+	char text[6][64];
+
+	table_cell(table, "%s", api_text(stream, "media_type", text[0]));
+	table_cell(table, "%s", api_text(stream, "status", text[1]));
+	table_cell(table, "%s / %s", api_text(stream, "caller_codec", text[2]),
+		   api_text(stream, "callee_codec", text[3]));
+	table_cell(table, "%s", api_text(stream, "caller_remote", text[4]));
+	table_cell(table, "%s", api_text(stream, "callee_remote", text[5]));
+	table_cell(table, "%" JSON_INTEGER_FORMAT " / %" JSON_INTEGER_FORMAT,
+		   integer_of(stream, "caller_packets"),
+		   integer_of(stream, "callee_packets"));
+}
+
+static void add_empty_cells(struct table *table, int count)
+{
+	for (int i = 0; i < count; i++)
+		table_cell(table, "%s", "");
+}
+
+static void add_session(struct table *table, const json_t *session)
+{
+	const json_t *streams = json_object_get(session, "streams");
+	json_t *stream;
+	size_t i;
+
+	add_session_cells(table, session);
+	if (json_array_size(streams) == 0)
+		add_empty_cells(table, 6);
+	json_array_foreach(streams, i, stream)
+	{
+		if (i > 0)
+			add_empty_cells(table, 4);
+		add_stream_cells(table, stream);
+	}
+}
+
+void show_sessions(struct buf *out, const json_t *sessions, const char *filter)
+{
+	static const struct table_column columns[] = {
+		{"Call-ID", false, 32}, {"From", false, 28},
+		{"To", false, 28},      {"Duration", true, 0},
+		{"Media", false, 12},   {"Status", false, 0},
+		{"Codecs", false, 24},  {"Caller", false, 0},
+		{"Callee", false, 0},   {"Packets", true, 0},
+	};
+	struct table table;
+	json_t *session;
+	size_t i, shown = 0;
+
+	table_init(&table, columns, ARRAY_SIZE(columns));
+	json_array_foreach(sessions, i, session)
+	{
+		if (!show_session_matches(session, filter))
+			continue;
+		add_session(&table, session);
+		shown++;
+	}
+	if (shown > 0) {
+		table_write(&table, out);
+		buf_char(out, '\n');
+	}
+	table_done(&table);
+	buf_printf(out, "%zu session%s", shown, shown == 1 ? "" : "s");
+	if (shown < json_array_size(sessions))
+		buf_printf(out, " of %zu", json_array_size(sessions));
+	buf_char(out, '\n');
+}

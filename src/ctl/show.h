@@ -1,0 +1,24 @@
+#pragma once
+/**
+ * @file ctl/show.h  The daemons' JSON as text for people
+ *
+ * Pure. What is missing or of another type is shown as empty: an older or newer
+ * daemon is no reason to fail.
+ */
+#include <jansson.h>
+
+#include "base/buf.h"
+
+/** The summary of a relay, or of a dispatcher with its relays. */
+void show_summary(struct buf *out, const json_t *summary);
+
+/**
+ * A line for each stream of each session.
+ *
+ * @param filter  Only sessions whose call-id, caller or callee contains it;
+ * NULL: all
+ */
+void show_sessions(struct buf *out, const json_t *sessions, const char *filter);
+
+/** Does a session's call-id, caller or callee contain the filter? */
+bool show_session_matches(const json_t *session, const char *filter);
