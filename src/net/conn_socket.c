@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <netinet/tcp.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "base/cleanup.h"
@@ -76,6 +77,15 @@ int conn_socket_take_error(int fd)
 	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
 		return errno;
 	return error;
+}
+
+int conn_socket_unsent(int fd)
+{
+	int unsent = 0;
+
+	if (!is_tcp(fd) || ioctl(fd, TIOCOUTQ, &unsent) < 0)
+		return 0;
+	return unsent;
 }
 
 const char *conn_socket_error(int error)

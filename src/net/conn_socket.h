@@ -17,5 +17,8 @@ struct endpoint conn_socket_peer(int fd);
 /** The error that a connect ended with; 0: it is connected. */
 int conn_socket_take_error(int fd);
 
+/** Bytes that the peer's TCP has not acknowledged; 0 for UNIX. */
+int conn_socket_unsent(int fd);
+
 /** A few words for what ends connections, strerror() for the rest. */
 const char *conn_socket_error(int error);

@@ -127,6 +127,7 @@ struct loop *loop_free(struct loop *loop)
 {
 	if (!loop)
 		return NULL;
+	run_tasks(loop);
 	while (loop->lingering > 0 || !list_empty(&loop->tasks)) {
 		if (run_turn(loop) < 0)
 			break;

@@ -231,7 +231,7 @@ int tls_verify_callback(X509_STORE_CTX *store_ctx, void *arg)
 	int error = X509_V_OK;
 
 	(void)arg;
-	if (certificate &&
+	if (certificate && session->context &&
 	    tls_verify(session->context, certificate,
 		       X509_STORE_CTX_get0_untrusted(store_ctx),
 		       !SSL_is_server(ssl), &error, session->why) == 0) {

@@ -515,21 +515,25 @@ static void test_a_dial_can_be_given_up(void **state)
 	tcp_done(&tcp);
 }
 
+static void connect_to(int fd, const struct tcp *tcp)
+{
+	struct endpoint to = listener_address(tcp->listener);
+	struct sockaddr_storage address;
+	socklen_t len = endpoint_to_sockaddr(&to, &address);
+
+	assert_int_equal(connect(fd, (struct sockaddr *)&address, len), 0);
+}
+
 static void test_a_reset_says_so(void **state)
 {
 	struct linger linger = {.l_onoff = 1};
-	struct sockaddr_storage address;
-	struct endpoint to;
 	struct tcp tcp;
-	socklen_t len;
 	int fd;
 
 	(void)state;
 	tcp_init(&tcp);
-	to = listener_address(tcp.listener);
-	len = endpoint_to_sockaddr(&to, &address);
 	fd = socket(AF_INET, SOCK_STREAM, 0);
-	assert_int_equal(connect(fd, (struct sockaddr *)&address, len), 0);
+	connect_to(fd, &tcp);
 	assert_true(world_wait(&tcp.world, &tcp.server.ready, 1));
 	setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
 	close(fd);
@@ -555,6 +559,42 @@ static void test_a_close_flushes_megabytes_while_the_loop_is_freed(void **state)
 	assert_true(world_wait(&tcp.world, &tcp.client.closed, 1));
 	assert_text(&tcp.client, "|end|");
 	assert_int_equal(tcp.client.too_long, 1);
+	tcp_done(&tcp);
+}
+
+/* The peer goes on sending while we close: no reset may eat what it has not
+ * got yet. */
+static void test_a_close_loses_nothing_while_the_peer_still_sends(void **state)
+{
+	static char block[65536];
+	const int small = 4096;
+	size_t total = 0;
+	struct tcp tcp;
+	ssize_t n;
+	int fd;
+
+	(void)state;
+	tcp_init(&tcp);
+	fd = socket(AF_INET, SOCK_STREAM, 0);
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+	connect_to(fd, &tcp);
+	tcp.server.answer_bytes = 200000;
+	tcp.server.close_after = 1;
+	for (int i = 0; i < 100; i++)
+		assert_int_equal(write(fd, "give\r\n", 6), 6);
+	assert_true(world_wait(&tcp.world, &tcp.server.lines, 1));
+	fcntl(fd, F_SETFL, O_NONBLOCK);
+	while ((n = read(fd, block, sizeof(block))) != 0) {
+		if (n < 0)
+			assert_int_equal(errno, EAGAIN);
+		else
+			total += (size_t)n;
+		if (total < 100000)
+			send(fd, "more\r\n", 6, MSG_NOSIGNAL);
+		world_turns(&tcp.world, 1);
+	}
+	assert_int_equal(total, 200000);
+	close(fd);
 	tcp_done(&tcp);
 }
 
@@ -618,6 +658,8 @@ int main(void)
 		cmocka_unit_test(test_a_reset_says_so),
 		cmocka_unit_test(
 			test_a_close_flushes_megabytes_while_the_loop_is_freed),
+		cmocka_unit_test(
+			test_a_close_loses_nothing_while_the_peer_still_sends),
 		cmocka_unit_test(test_no_descriptor_is_left_behind),
 	};
 
