@@ -30,6 +30,8 @@ listen_management = 127.0.0.1:{management_port}
 [Relay]
 dispatchers = 127.0.0.1:{link_port}
 relay_ip = 127.0.0.1
+; enough for 500 calls; more may be more files than this shell may open
+port_range = 40000:42000
 """
 
 
@@ -165,23 +167,23 @@ class Run:
             if status is not None:
                 raise Failure(f'{name} ended by itself ({describe(status)})')
 
-    def connected_relays(self):
+    def relays(self):
+        """How many relays the dispatcher has; None while it does not answer."""
         command = [self.program('mediaproxy'), 'summary', '--json',
                    '--runtime-dir', self.runtime_dir]
         try:
             done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                   stderr=subprocess.DEVNULL, timeout=5, check=False)
-            answer = json.loads(done.stdout)
-        except (subprocess.TimeoutExpired, ValueError):
-            return 0
-        return len(answer.get('relays', []))
+            return len(json.loads(done.stdout)['relays'])
+        except (subprocess.TimeoutExpired, ValueError, KeyError):
+            return None
 
-    def wait_until_ready(self):
+    def wait_for(self, fact, otherwise):
         deadline = time.monotonic() + READY_SECONDS
-        while self.connected_relays() == 0:
+        while not fact(self.relays()):
             self.look()
             if time.monotonic() > deadline:
-                raise Failure(f'the relay is not connected after {READY_SECONDS} s')
+                raise Failure(f'{otherwise} after {READY_SECONDS} s')
             time.sleep(0.1)
 
     def say_ready(self):
@@ -192,13 +194,12 @@ class Run:
         say(f'    {call}')
 
     def stop(self):
-        for child in self.children.values():
+        # The relay first: what its calls come to still reaches the dispatcher.
+        for name, child in reversed(self.children.items()):
             if child.poll() is None:
                 child.send_signal(signal.SIGTERM)
-        deadline = time.monotonic() + STOP_SECONDS
-        for name, child in self.children.items():
             try:
-                child.wait(timeout=max(0.1, deadline - time.monotonic()))
+                child.wait(timeout=STOP_SECONDS)
             except subprocess.TimeoutExpired:
                 say(f'{name} does not stop: killing it')
                 child.kill()
@@ -213,8 +214,10 @@ class Run:
         self.make_certificates()
         self.write_config()
         self.start('media-dispatcher')
+        # A relay that dials too early would try again only after reconnect_delay.
+        self.wait_for(lambda relays: relays is not None, 'the dispatcher does not answer')
         self.start('media-relay')
-        self.wait_until_ready()
+        self.wait_for(lambda relays: relays, 'the relay is not connected')
         self.say_ready()
         while True:
             self.look()
