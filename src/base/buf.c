@@ -25,8 +25,13 @@ static bool reserve(struct buf *buf, size_t more)
 
 	if (buf->failed)
 		return false;
-	if (buf->len + more < buf->size)
+	if (more < buf->size - buf->len)
 		return true;
+	/* Doubling has to end somewhere. */
+	if (more > SIZE_MAX / 4 || buf->len > SIZE_MAX / 4) {
+		buf->failed = true;
+		return false;
+	}
 	while (size <= buf->len + more)
 		size *= 2;
 	data = realloc(buf->data, size);

@@ -65,7 +65,9 @@ static inline uint16_t cursor_be16(struct cursor *c)
 
 static inline uint32_t cursor_be32(struct cursor *c)
 {
-	uint32_t high = cursor_be16(c);
+	const uint8_t *b = cursor_bytes(c, 4);
 
-	return high << 16 | cursor_be16(c);
+	return b ? (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 |
+			   (uint32_t)b[2] << 8 | b[3]
+		 : 0;
 }

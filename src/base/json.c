@@ -148,7 +148,7 @@ void json_float(struct json_writer *w, const char *key, double value)
 	}
 	begin_value(w, key);
 	/* UNIX times and rates are plainer without an exponent. */
-	if (fabs(value) >= 1 && fabs(value) < 1e15)
+	if (fabs(value) >= 1 && fabs(value) < 1e16)
 		for (int decimals = 1; decimals <= 17; decimals++) {
 			snprintf(text, sizeof(text), "%.*f", decimals, value);
 			if (strtod(text, NULL) == value)

@@ -3,197 +3,303 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/cleanup.h"
 #include "test.h"
 
-static struct ip_addr ip_of(const char *text)
+static struct ip_addr ip(const char *text)
 {
-	struct ip_addr ip = {0};
+	struct ip_addr ret = {0};
 
-	assert_int_equal(ip_parse(span_of(text), &ip), 0);
-	return ip;
+	if (ip_parse(span_of(text), &ret) < 0)
+		fail_msg("did not take %s", text);
+	return ret;
 }
 
-static void test_an_address_reads_and_writes_as_the_same_text(void **state)
+static void test_addresses_read_and_print(void **state)
 {
-	static const char *const texts[] = {"10.0.0.1", "0.0.0.0",
-					    "::", "2001:db8::1",
-					    "fe80::aaaa:bbbb:cccc:dddd"};
+	static const struct {
+		const char *text, *printed;
+		int family;
+	} good[] = {
+		{"10.0.0.1", "10.0.0.1", AF_INET},
+		{"255.255.255.255", "255.255.255.255", AF_INET},
+		{"0.0.0.0", "0.0.0.0", AF_INET},
+		{"2001:DB8::1", "2001:db8::1", AF_INET6},
+		{"[2001:db8::1]", "2001:db8::1", AF_INET6},
+		{"::", "::", AF_INET6},
+		{"ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+		 "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", AF_INET6},
+	};
 	char text[ADDR_TEXT_SIZE];
 
 	(void)state;
-	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
-		struct ip_addr ip = ip_of(texts[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
+		struct ip_addr got = ip(good[i].text);
 
-		assert_string_equal(ip_format(&ip, text), texts[i]);
+		assert_int_equal(got.family, good[i].family);
+		assert_string_equal(ip_format(&got, text), good[i].printed);
 	}
 }
 
-static void test_brackets_are_for_ipv6(void **state)
+static void test_a_v4_mapped_address_is_its_ipv4_address(void **state)
 {
-	struct ip_addr ip = ip_of("[2001:db8::1]");
-	struct ip_addr bare = ip_of("2001:db8::1");
-
-	(void)state;
-	assert_true(ip_equal(&ip, &bare));
-	assert_int_equal(ip_parse(SPAN("[10.0.0.1]"), &ip), -EINVAL);
-}
-
-static void test_a_mapped_address_is_its_ipv4_address(void **state)
-{
-	struct ip_addr mapped = ip_of("::ffff:10.1.2.3");
-	struct ip_addr plain = ip_of("10.1.2.3");
+	struct ip_addr plain = ip("10.1.2.3");
+	struct ip_addr mapped = ip("::ffff:10.1.2.3");
+	struct ip_addr brackets = ip("[::FFFF:a01:203]");
 	struct sockaddr_in6 in6 = {.sin6_family = AF_INET6,
-				   .sin6_port = htons(5000)};
-	struct endpoint from_kernel;
+				   .sin6_port = htons(7)};
+	struct endpoint ep;
 
 	(void)state;
-	assert_true(ip_equal(&mapped, &plain));
-	inet_pton(AF_INET6, "::ffff:10.1.2.3", &in6.sin6_addr);
-	from_kernel = endpoint_from_sockaddr(&in6);
-	assert_true(ip_equal(&from_kernel.ip, &plain));
+	assert_true(ip_equal(&plain, &mapped));
+	assert_true(ip_equal(&plain, &brackets));
+	assert_int_equal(inet_pton(AF_INET6, "::ffff:10.1.2.3", &in6.sin6_addr),
+			 1);
+	ep = endpoint_from_sockaddr(&in6);
+	assert_true(ip_equal(&plain, &ep.ip));
+	assert_int_equal(ep.port, 7);
+	/* Its neighbours are not. */
+	assert_int_equal(ip("::fffe:10.1.2.3").family, AF_INET6);
+	assert_int_equal(ip("::10.1.2.3").family, AF_INET6);
 }
 
-static void test_what_is_no_numeric_address_is_refused(void **state)
+static void test_what_is_no_address_is_refused(void **state)
 {
-	static const char *const texts[] = {
-		"",          "localhost",    "10.0.0", "10.0.0.256",
-		"10.0.0.1 ", "fe80::1%eth0", "[",      "[]",
-		":::",       "1.2.3.4.5"};
-	struct ip_addr ip = ip_of("192.0.2.1");
-	const struct ip_addr before = ip;
+	static const char *const bad[] = {
+		"",
+		"x",
+		"10.0.0",
+		"10.0.0.256",
+		"10.0.0.1.2",
+		" 10.0.0.1",
+		"10.0.0.1 ",
+		"010.0.0.1",
+		"0x0a.0.0.1",
+		"167772161",
+		"[10.0.0.1]",
+		"[]",
+		"[",
+		"]",
+		"[::1",
+		"::1]",
+		"[[::1]]",
+		"fe80::1%lo",
+		":::",
+		"1::2::3",
+		"localhost",
+		"::g",
+		"10.0.0.1:5",
+		"[::1]:5",
+		"ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffff",
+		"0000:0000:0000:0000:0000:ffff:255.255.255.255000000000000",
+	};
+	struct ip_addr before = ip("10.0.0.1");
+	struct ip_addr got = before;
 
 	(void)state;
-	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
-		assert_int_equal(ip_parse(span_of(texts[i]), &ip), -EINVAL);
-	assert_int_equal(ip_parse(span_make("10.0.0.1\0x", 10), &ip), -EINVAL);
-	assert_true(ip_equal(&ip, &before));
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		if (ip_parse(span_of(bad[i]), &got) != -EINVAL)
+			fail_msg("took %s", bad[i]);
+	assert_int_equal(ip_parse(SPAN("10.0.0.1\0"), &got), -EINVAL);
+	assert_int_equal(ip_parse(SPAN("::1\0x"), &got), -EINVAL);
+	assert_true(ip_equal(&before, &got));
 }
 
-static void test_an_endpoint_survives_the_kernels_form(void **state)
+static void test_no_address_prints_as_none(void **state)
 {
-	static const char *const texts[] = {"10.0.0.1", "2001:db8::1"};
-	static const char *const shown[] = {"10.0.0.1:5000",
-					    "[2001:db8::1]:5000"};
+	struct endpoint none = {0};
 	char text[ADDR_TEXT_SIZE];
 
 	(void)state;
-	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
-		struct endpoint ep = {.ip = ip_of(texts[i]), .port = 5000};
-		struct sockaddr_storage kernel;
-		struct endpoint back;
+	assert_false(ip_is_set(&none.ip));
+	assert_string_equal(ip_format(&none.ip, text), "none");
+	assert_string_equal(endpoint_format(&none, text), "none:0");
+}
 
-		endpoint_to_sockaddr(&ep, &kernel);
-		back = endpoint_from_sockaddr(&kernel);
-		assert_true(endpoint_equal(&ep, &back));
-		assert_string_equal(endpoint_format(&ep, text), shown[i]);
+static void test_endpoints_have_brackets_around_ipv6_alone(void **state)
+{
+	struct endpoint four = {ip("10.0.0.1"), 5000};
+	struct endpoint six = {ip("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
+			       65535};
+	char text[ADDR_TEXT_SIZE];
+
+	(void)state;
+	assert_string_equal(endpoint_format(&four, text), "10.0.0.1:5000");
+	assert_string_equal(endpoint_format(&six, text),
+			    "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535");
+}
+
+static void test_endpoints_differ_in_address_family_and_port(void **state)
+{
+	struct endpoint a = {ip("10.0.0.1"), 5000};
+	struct endpoint port = {ip("10.0.0.1"), 5001};
+	struct endpoint address = {ip("10.0.0.2"), 5000};
+	/* The same bytes in the other family. */
+	struct endpoint family = {ip("a00:1::"), 5000};
+
+	(void)state;
+	assert_true(endpoint_equal(&a, &a));
+	assert_false(endpoint_equal(&a, &port));
+	assert_false(endpoint_equal(&a, &address));
+	assert_memory_equal(a.ip.bytes, family.ip.bytes, 16);
+	assert_false(endpoint_equal(&a, &family));
+}
+
+static void
+test_endpoints_survive_the_way_through_the_kernels_form(void **state)
+{
+	struct endpoint all[] = {{ip("192.0.2.1"), 1}, {ip("2001:db8::9"), 2}};
+	struct sockaddr_storage storage;
+	struct sockaddr unix_address = {.sa_family = AF_UNIX};
+	struct endpoint got;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
+		memset(&storage, 0xff, sizeof(storage));
+		assert_int_equal(endpoint_to_sockaddr(&all[i], &storage),
+				 i == 0 ? sizeof(struct sockaddr_in)
+					: sizeof(struct sockaddr_in6));
+		got = endpoint_from_sockaddr(&storage);
+		assert_true(endpoint_equal(&got, &all[i]));
 	}
+	got = endpoint_from_sockaddr(&unix_address);
+	assert_false(ip_is_set(&got.ip));
 }
 
-static void test_an_unset_endpoint_is_shown_as_none(void **state)
-{
-	struct sockaddr unix_one = {.sa_family = AF_UNIX};
-	struct endpoint ep = endpoint_from_sockaddr(&unix_one);
-	char text[ADDR_TEXT_SIZE];
-
-	(void)state;
-	assert_false(ip_is_set(&ep.ip));
-	assert_string_equal(ip_format(&ep.ip, text), "none");
-}
-
-static bool contains(const char *network, const char *ip)
+static bool contains(const char *network, const char *address)
 {
 	struct ip_network net;
-	struct ip_addr one = ip_of(ip);
+	struct ip_addr addr = ip(address);
 
-	assert_int_equal(ip_network_parse(span_of(network), &net), 0);
-	return ip_network_contains(&net, &one);
+	if (ip_network_parse(span_of(network), &net) < 0)
+		fail_msg("did not take %s", network);
+	return ip_network_contains(&net, &addr);
 }
 
-static void test_a_network_has_the_addresses_of_its_prefix(void **state)
+static void test_a_network_contains_what_shares_its_prefix(void **state)
 {
 	(void)state;
 	assert_true(contains("10.0.0.0/8", "10.255.255.255"));
 	assert_false(contains("10.0.0.0/8", "11.0.0.0"));
-	assert_true(contains("10.1.2.0/23", "10.1.3.255"));
-	assert_false(contains("10.1.2.0/23", "10.1.4.0"));
-	assert_true(contains("10.1.2.3", "10.1.2.3"));
-	assert_false(contains("10.1.2.3", "10.1.2.2"));
+	assert_true(contains("10.0.0.0/9", "10.127.255.255"));
+	assert_false(contains("10.0.0.0/9", "10.128.0.0"));
+	assert_true(contains("10.0.0.1", "10.0.0.1"));
+	assert_false(contains("10.0.0.1", "10.0.0.2"));
+	assert_true(contains("10.0.0.2/31", "10.0.0.3"));
+	assert_false(contains("10.0.0.2/31", "10.0.0.4"));
 	assert_true(contains("0.0.0.0/0", "255.1.2.3"));
-	assert_true(contains("fd00::/8", "fdff::1"));
-	assert_false(contains("fd00::/8", "fe00::1"));
+	assert_false(contains("0.0.0.0/0", "::1"));
+	assert_true(contains("::/0", "2001:db8::1"));
 	assert_false(contains("::/0", "10.0.0.1"));
+	assert_true(contains("2001:db8::/33", "2001:db8:7fff::1"));
+	assert_false(contains("2001:db8::/33", "2001:db8:8000::1"));
+	assert_true(contains("[2001:db8::1]", "2001:db8::1"));
+	/* Bits behind the prefix mean nothing. */
+	assert_true(contains("10.1.2.3/8", "10.9.9.9"));
+	/* A mapped address is its IPv4 address. */
+	assert_true(contains("10.0.0.0/8", "::ffff:10.0.0.1"));
 }
 
-static void test_a_network_with_a_wrong_prefix_is_refused(void **state)
+static void test_what_is_no_network_is_refused(void **state)
 {
-	static const char *const texts[] = {
-		"10.0.0.0/33", "fd00::/129",   "10.0.0.0/",  "10.0.0.0/-1",
-		"/8",          "10.0.0.0/8/8", "10.0.0.0/8x"};
+	static const char *const bad[] = {
+		"",
+		"/",
+		"/8",
+		"10.0.0.0/",
+		"10.0.0.0/33",
+		"10/8",
+		"::/129",
+		"10.0.0.0/-1",
+		"10.0.0.0/8/8",
+		"10.0.0.0/ 8",
+		"10.0.0.0/255.0.0.0",
+	};
 	struct ip_network net;
 
 	(void)state;
-	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
-		assert_int_equal(ip_network_parse(span_of(texts[i]), &net),
-				 -EINVAL);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		if (ip_network_parse(span_of(bad[i]), &net) != -EINVAL)
+			fail_msg("took %s", bad[i]);
 }
 
-static void test_kinds_of_addresses_end_where_their_ranges_end(void **state)
+typedef bool predicate_h(const struct ip_addr *address);
+
+/* The first and the last address that a predicate holds for, and the ones
+ * before and behind; NULL at the end. */
+static void holds(predicate_h *predicate, const char *const *in,
+		  const char *const *out)
 {
-	static const struct {
-		bool (*is)(const struct ip_addr *ip);
-		const char *yes[4], *no[4];
-	} kinds[] = {
-		{ip_is_unspecified, {"0.0.0.0", "::"}, {"0.0.0.1", "::1"}},
-		{ip_is_loopback,
-		 {"127.0.0.1", "127.255.255.255", "::1"},
-		 {"126.255.255.255", "128.0.0.0", "::2"}},
-		{ip_is_link_local,
-		 {"169.254.0.0", "169.254.255.255", "fe80::1", "febf::1"},
-		 {"169.253.255.255", "169.255.0.0", "fec0::1"}},
-		{ip_is_multicast,
-		 {"224.0.0.0", "239.255.255.255", "255.255.255.255", "ff02::1"},
-		 {"223.255.255.255", "fe80::1"}},
-		{ip_is_private,
-		 {"10.0.0.0", "172.31.255.255", "192.168.1.1", "fd00::1"},
-		 {"11.0.0.0", "172.32.0.0", "192.169.0.0", "2a00::1"}},
-		{ip_is_private, {"100.64.0.0", "172.16.0.0"}, {"100.128.0.0"}},
-		{ip_is_metadata_service,
-		 {"169.254.169.254"},
-		 {"169.254.169.253", "8.8.8.8"}},
-	};
+	for (; *in; in++) {
+		struct ip_addr address = ip(*in);
+
+		if (!predicate(&address))
+			fail_msg("not true of %s", *in);
+	}
+	for (; *out; out++) {
+		struct ip_addr address = ip(*out);
+
+		if (predicate(&address))
+			fail_msg("true of %s", *out);
+	}
+}
+
+#define LIST(...) ((const char *const[]){__VA_ARGS__, NULL})
+
+static void test_each_kind_of_address_has_its_borders(void **state)
+{
+	struct ip_addr none = {0};
 
 	(void)state;
-	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
-		for (size_t j = 0; j < 4 && kinds[i].yes[j]; j++) {
-			struct ip_addr ip = ip_of(kinds[i].yes[j]);
-
-			assert_true(kinds[i].is(&ip));
-		}
-		for (size_t j = 0; j < 4 && kinds[i].no[j]; j++) {
-			struct ip_addr ip = ip_of(kinds[i].no[j]);
-
-			assert_false(kinds[i].is(&ip));
-		}
-	}
+	holds(ip_is_unspecified, LIST("0.0.0.0", "::", "::ffff:0.0.0.0"),
+	      LIST("0.0.0.1", "::1", "255.255.255.255"));
+	assert_false(ip_is_unspecified(&none));
+	holds(ip_is_loopback,
+	      LIST("127.0.0.0", "127.255.255.255", "::1", "::ffff:127.0.0.1"),
+	      LIST("126.255.255.255", "128.0.0.0", "::", "::2"));
+	holds(ip_is_link_local,
+	      LIST("169.254.0.0", "169.254.255.255", "fe80::", "febf:ffff::1"),
+	      LIST("169.253.255.255", "169.255.0.0", "fe7f::1", "fec0::"));
+	holds(ip_is_multicast,
+	      LIST("224.0.0.0", "239.255.255.255", "240.0.0.0",
+		   "255.255.255.255", "ff00::", "ffff::"),
+	      LIST("223.255.255.255", "feff::"));
+	holds(ip_is_private,
+	      LIST("10.0.0.0", "10.255.255.255", "172.16.0.0", "172.31.255.255",
+		   "192.168.0.0", "192.168.255.255", "100.64.0.0",
+		   "100.127.255.255", "127.0.0.1", "169.254.1.1", "0.0.0.0",
+		   "fc00::", "fdff::1", "fe80::1", "::", "::1",
+		   "::ffff:192.168.1.1"),
+	      LIST("9.255.255.255", "11.0.0.0", "172.15.255.255", "172.32.0.0",
+		   "192.167.255.255", "192.169.0.0", "100.63.255.255",
+		   "100.128.0.0", "1.0.0.0", "8.8.8.8",
+		   "fbff::", "fe00::", "2001:db8::1", "::2"));
+	holds(ip_is_metadata_service,
+	      LIST("169.254.169.254", "100.100.100.200", "fd00:ec2::254",
+		   "::ffff:169.254.169.254"),
+	      LIST("169.254.169.253", "100.100.100.201", "fd00:ec2::253",
+		   "fd00:ec2:1::254"));
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_addresses_read_and_print),
+		cmocka_unit_test(test_a_v4_mapped_address_is_its_ipv4_address),
+		cmocka_unit_test(test_what_is_no_address_is_refused),
+		cmocka_unit_test(test_no_address_prints_as_none),
 		cmocka_unit_test(
-			test_an_address_reads_and_writes_as_the_same_text),
-		cmocka_unit_test(test_brackets_are_for_ipv6),
-		cmocka_unit_test(test_a_mapped_address_is_its_ipv4_address),
-		cmocka_unit_test(test_what_is_no_numeric_address_is_refused),
-		cmocka_unit_test(test_an_endpoint_survives_the_kernels_form),
-		cmocka_unit_test(test_an_unset_endpoint_is_shown_as_none),
+			test_endpoints_have_brackets_around_ipv6_alone),
 		cmocka_unit_test(
-			test_a_network_has_the_addresses_of_its_prefix),
-		cmocka_unit_test(test_a_network_with_a_wrong_prefix_is_refused),
+			test_endpoints_differ_in_address_family_and_port),
 		cmocka_unit_test(
-			test_kinds_of_addresses_end_where_their_ranges_end),
+			test_endpoints_survive_the_way_through_the_kernels_form),
+		cmocka_unit_test(
+			test_a_network_contains_what_shares_its_prefix),
+		cmocka_unit_test(test_what_is_no_network_is_refused),
+		cmocka_unit_test(test_each_kind_of_address_has_its_borders),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -50,8 +50,8 @@ static void test_numbers_are_digits_alone_within_the_limit(void **state)
 	assert_int_equal(span_to_u64(SPAN(" 1"), 65535, &value), -EINVAL);
 	assert_int_equal(span_to_u64(SPAN(""), 65535, &value), -EINVAL);
 	assert_int_equal(span_to_u64(SPAN("9"), 5, &value), -ERANGE);
-	assert_int_equal(span_to_u64(SPAN("99999999999999999999999"), UINT64_MAX,
-				     &value),
+	assert_int_equal(span_to_u64(SPAN("99999999999999999999999"),
+				     UINT64_MAX, &value),
 			 -ERANGE);
 	assert_int_equal(value, 65535);
 }
@@ -72,7 +72,8 @@ int main(void)
 		cmocka_unit_test(test_cut_splits_at_the_first_separator),
 		cmocka_unit_test(test_cut_without_a_separator_changes_nothing),
 		cmocka_unit_test(test_cut_last_splits_at_the_last_separator),
-		cmocka_unit_test(test_numbers_are_digits_alone_within_the_limit),
+		cmocka_unit_test(
+			test_numbers_are_digits_alone_within_the_limit),
 		cmocka_unit_test(test_a_copy_keeps_inner_zero_bytes),
 	};
 
