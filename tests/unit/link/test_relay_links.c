@@ -77,7 +77,8 @@ static struct {
 	struct endpoint at;
 	size_t count;
 	struct connection connections[MAX_CONNECTIONS];
-	bool answers; /* pings by pong */
+	bool answers;       /* pings by pong */
+	bool answers_first; /* ... the first of each connection alone */
 } dispatcher;
 
 static struct relay_links *links;
@@ -96,7 +97,9 @@ static void on_line(struct conn *conn, struct span line, bool too_long,
 	assert_false(too_long);
 	buf_add(&c->seen, line);
 	buf_char(&c->seen, '\n');
-	if (dispatcher.answers && span_starts_with(line, SPAN("ping")))
+	if ((dispatcher.answers && span_starts_with(line, SPAN("ping"))) ||
+	    (dispatcher.answers_first &&
+	     span_starts_with(line, SPAN("ping {"))))
 		conn_write(conn, SPAN("pong\r\n"));
 }
 
@@ -375,7 +378,7 @@ static void test_a_bad_command_is_answered_if_it_can_be(void **state)
 	assert_true(run_until(has_request));
 	assert_int_equal(relay_links_reply(links, &requests[0], SPAN("{}")), 0);
 	assert_true(run_until(reply_seen));
-	assert_true(has_seen(0, "\n16 error\n17 error\n18 {}\n"));
+	assert_true(has_seen(0, "}\n16 error\n17 error\n18 {}\n"));
 	assert_int_equal(counts().commands_bad, 3);
 	assert_int_equal(counts().commands, 1);
 }
@@ -404,15 +407,19 @@ static bool second_is_up(void)
 
 static void test_three_pings_without_a_pong_end_the_link(void **state)
 {
+	const struct buf *seen = &dispatcher.connections[0].seen;
+
 	(void)state;
 	config.keepalive_interval_us = 2 * MS;
+	dispatcher.answers = false;
+	dispatcher.answers_first = true;
 	links_start("127.0.0.1");
 	assert_true(run_until(is_up));
-	dispatcher.answers = false;
 	assert_true(run_until(is_down));
 	assert_int_equal(counts().lost, 1);
-	assert_true(has_seen(0, "\nping\nping\nping\n"));
-	dispatcher.answers = true;
+	assert_true(has_seen(0, "}\nping\nping\nping\n"));
+	assert_int_equal(strlen(strstr(seen->data, "}\n")),
+			 strlen("}\nping\nping\nping\n"));
 	assert_true(run_until(second_is_up));
 }
 
@@ -485,6 +492,8 @@ static void test_a_reply_goes_to_the_connection_that_asked_alone(void **state)
 	assert_true(run_until(is_up));
 	dispatcher_says(0, "remove 17\r\ncall_id: a\r\n\r\n");
 	assert_true(run_until(has_request));
+	/* Half a request, which the next connection must not go on with. */
+	dispatcher_says(0, "remove 18\r\ncall_id: half\r\n");
 	dispatcher_hangs_up(0);
 	assert_true(run_until(second_is_up));
 	assert_int_equal(relay_links_reply(links, &requests[0], SPAN("{}")),
@@ -494,6 +503,9 @@ static void test_a_reply_goes_to_the_connection_that_asked_alone(void **state)
 	dispatcher_says(1, "remove 17\r\ncall_id: a\r\n\r\n");
 	assert_true(run_until(has_request));
 	assert_int_equal(requests[0].owner, 0);
+	assert_true(requests[0].seq == 17);
+	assert_string_equal(commands.data,
+			    "remove call_id=a\nremove call_id=a\n");
 	assert_int_equal(relay_links_reply(links, &requests[0], SPAN("{}")), 0);
 	assert_false(has_seen(0, "17 {}"));
 }
@@ -581,6 +593,7 @@ static void test_a_name_that_is_not_found_is_asked_for_soon(void **state)
 static void test_closing_sends_what_waits(void **state)
 {
 	(void)state;
+	config.first_reconnect_us = 50 * MS;
 	links_start("127.0.0.1");
 	assert_true(run_until(is_up));
 	dispatcher_hangs_up(0);
