@@ -1,3 +1,6 @@
+/**
+ * @file conf/reference.c  docs/configuration.md, from the table of keys
+ */
 #include <string.h>
 
 #include "conf/schema.h"

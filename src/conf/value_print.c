@@ -1,3 +1,6 @@
+/**
+ * @file conf/value_print.c  From a member of struct conf to the text of a value
+ */
 #include <inttypes.h>
 #include <string.h>
 
