@@ -45,13 +45,6 @@ def test_a_program_that_crashes_after_its_last_test_fails(check, tmp_path, resul
                                                          ('base', 'failed')]
 
 
-@pytest.mark.parametrize('name, outcome', [('mediaproxy:unit / base', 'failed'),
-                                           ('mediaproxy:fuzz / base', 'passed')])
-def test_a_unit_test_program_without_a_test_fails(check, tmp_path, name, outcome):
-    path = meson_log(tmp_path, {'name': name, 'result': 'OK'})
-    assert outcomes(check.meson_cases('unit', path)) == [('base', outcome)]
-
-
 def test_each_fuzz_target_counts(check, tmp_path):
     path = tmp_path / 'fuzz.log'
     path.write_text('fuzz rtp: ok, 100 inputs in 3 s\nfuzz stun: FOUND SOMETHING\n')
