@@ -273,7 +273,7 @@ void conn_deadline_passed(evutil_socket_t fd, short what, void *arg)
 		return;
 	conn_set_why(
 		conn, "no %s within %llu ms",
-		conn->bev ? "TLS handshake" : "connection",
+		conn->bev || conn->is_server ? "TLS handshake" : "connection",
 		(unsigned long long)(conn->limits.handshake_us / US_PER_MS));
 	conn_fail_later(conn);
 }
@@ -331,6 +331,13 @@ const char *conn_peer_name(const struct conn *conn)
 const struct endpoint *conn_peer(const struct conn *conn)
 {
 	return &conn->peer;
+}
+
+bool conn_peer_is_gone(const struct conn *conn)
+{
+	if (conn->broken || conn->state >= CONN_FLUSHING)
+		return true;
+	return conn->bev && conn_socket_is_gone(bufferevent_getfd(conn->bev));
 }
 
 int conn_verify_again(struct conn *conn, const char **ret_why)

@@ -29,9 +29,9 @@ void conn_free(struct conn *conn)
 		bufferevent_free(conn->bev);
 	if (conn->early)
 		evbuffer_free(conn->early);
-	if (conn->dialing_fd >= 0) {
-		event_del(&conn->dialing);
-		close(conn->dialing_fd);
+	if (conn->waiting_fd >= 0) {
+		event_del(&conn->waiting);
+		close(conn->waiting_fd);
 	}
 	event_del(&conn->deadline);
 	loop_task_stop(&conn->task);

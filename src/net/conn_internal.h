@@ -28,8 +28,10 @@ struct conn {
 	struct conn_limits limits;
 	enum conn_state state;
 
-	int dialing_fd; /* until TCP is connected, then the bufferevent's */
-	struct event dialing;
+	int waiting_fd; /* until there is a bufferevent, which owns it then */
+	struct event
+		waiting; /* for TCP to connect, or for a TLS client to speak */
+	bool is_server;
 	struct event deadline; /* of the handshake, or of the flush */
 	struct bufferevent *bev;
 	struct evbuffer *early; /* what was written before it was open */

@@ -49,7 +49,7 @@ static struct conn *conn_alloc(struct loop *loop, const struct tls_context *tls,
 	conn->loop = loop;
 	conn->handlers = *handlers;
 	conn->arg = arg;
-	conn->dialing_fd = -1;
+	conn->waiting_fd = -1;
 	conn->tls.context = tls;
 	set_limits(conn, limits);
 	line_reader_init(&conn->lines, conn->limits.max_line);
@@ -60,20 +60,20 @@ static struct conn *conn_alloc(struct loop *loop, const struct tls_context *tls,
 }
 
 /* The bufferevent owns the descriptor on success. */
-static int make_bufferevent(struct conn *conn, int fd, bool is_server)
+static int make_bufferevent(struct conn *conn, int fd)
 {
 	struct event_base *base = loop_event_base(conn->loop);
 
 	if (conn->tls.context) {
 		SSL *ssl = tls_session_open(&conn->tls, conn->tls.context,
-					    is_server);
+					    conn->is_server);
 
 		if (!ssl)
 			return -ENOMEM;
 		conn->bev = bufferevent_openssl_socket_new(
 			base, fd, ssl,
-			is_server ? BUFFEREVENT_SSL_ACCEPTING
-				  : BUFFEREVENT_SSL_CONNECTING,
+			conn->is_server ? BUFFEREVENT_SSL_ACCEPTING
+					: BUFFEREVENT_SSL_CONNECTING,
 			BEV_OPT_CLOSE_ON_FREE);
 		if (!conn->bev)
 			return -ENOMEM;
@@ -109,30 +109,8 @@ static void set_peer(struct conn *conn, const struct endpoint *peer)
 		snprintf(conn->name, sizeof(conn->name), "unix");
 }
 
-int conn_accept(struct conn **ret, struct loop *loop, int fd,
-		const struct tls_context *tls, const struct conn_limits *limits,
-		const struct conn_handlers *handlers, void *arg)
-{
-	struct conn *conn = conn_alloc(loop, tls, limits, handlers, arg);
-	struct endpoint peer = conn_socket_peer(fd);
-
-	if (conn)
-		conn_socket_prepare(fd);
-	if (!conn || make_bufferevent(conn, fd, /* is_server= */ true) < 0) {
-		close(fd);
-		free(conn);
-		return -ENOMEM;
-	}
-	set_peer(conn, &peer);
-	if (tls)
-		conn_set_deadline(conn, conn->limits.handshake_us);
-	else
-		loop_task_start(&conn->task);
-	*ret = conn;
-	return 0;
-}
-
-static void dial_result(evutil_socket_t fd, short what, void *arg)
+/* TCP has connected, or not; or the first bytes of a TLS client are there. */
+static void waited(evutil_socket_t fd, short what, void *arg)
 {
 	struct conn *conn = arg;
 	int error = conn_socket_take_error(fd);
@@ -140,9 +118,9 @@ static void dial_result(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	if (conn->state != CONN_OPENING)
 		return;
-	conn->dialing_fd = -1;
+	conn->waiting_fd = -1;
 	if (error == 0)
-		error = -make_bufferevent(conn, fd, /* is_server= */ false);
+		error = -make_bufferevent(conn, fd);
 	if (error != 0) {
 		close(fd);
 		conn_set_why(conn, "%s", conn_socket_error(error));
@@ -150,6 +128,45 @@ static void dial_result(evutil_socket_t fd, short what, void *arg)
 	} else if (!conn->tls.context) {
 		loop_task_start(&conn->task);
 	}
+}
+
+static int wait_for(struct conn *conn, int fd, short what)
+{
+	event_assign(&conn->waiting, loop_event_base(conn->loop), fd, what,
+		     waited, conn);
+	if (event_add(&conn->waiting, NULL) < 0)
+		return -ENOMEM;
+	conn->waiting_fd = fd;
+	conn_set_deadline(conn, conn->limits.handshake_us);
+	return 0;
+}
+
+int conn_accept(struct conn **ret, struct loop *loop, int fd,
+		const struct tls_context *tls, const struct conn_limits *limits,
+		const struct conn_handlers *handlers, void *arg)
+{
+	struct conn *conn = conn_alloc(loop, tls, limits, handlers, arg);
+	struct endpoint peer = conn_socket_peer(fd);
+	int r = -ENOMEM;
+
+	if (conn) {
+		conn->is_server = true;
+		set_peer(conn, &peer);
+		conn_socket_prepare(fd);
+		/* A handshake takes 40 kB: not for a client that never speaks.
+		 */
+		r = tls ? wait_for(conn, fd, EV_READ)
+			: make_bufferevent(conn, fd);
+	}
+	if (r < 0) {
+		close(fd);
+		free(conn);
+		return r;
+	}
+	if (!tls)
+		loop_task_start(&conn->task);
+	*ret = conn;
+	return 0;
 }
 
 int conn_dial(struct conn **ret, struct loop *loop, const struct endpoint *to,
@@ -162,14 +179,12 @@ int conn_dial(struct conn **ret, struct loop *loop, const struct endpoint *to,
 	if (!conn)
 		return -ENOMEM;
 	set_peer(conn, to);
-	conn_set_deadline(conn, conn->limits.handshake_us);
 	fd = conn_socket_dial(to);
-	if (fd >= 0) {
-		conn->dialing_fd = fd;
-		event_assign(&conn->dialing, loop_event_base(loop), fd,
-			     EV_WRITE, dial_result, conn);
-		event_add(&conn->dialing, NULL);
-	} else {
+	if (fd >= 0 && wait_for(conn, fd, EV_WRITE) < 0) {
+		close(fd);
+		fd = -ENOMEM;
+	}
+	if (fd < 0) {
 		conn_set_why(conn, "%s", conn_socket_error(-fd));
 		conn_fail_later(conn);
 	}

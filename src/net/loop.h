@@ -1,6 +1,7 @@
 #pragma once
 /**
- * @file net/loop.h  The event loop of a control thread: timers, signals, descriptors
+ * @file net/loop.h  The event loop of a control thread: timers, signals,
+ * descriptors
  *
  * libevent behind our names. One loop, one thread; nothing here is thread-safe.
  * A handler may free any object, its own included.
@@ -14,8 +15,9 @@ struct watch;
 
 /** @return 0 or -ENOMEM */
 int loop_new(struct loop **ret);
-/** All timers, watches and connections on it are freed before. Waits for connections that
- * were closed and still write their last bytes (2 s at most). @return NULL */
+/** All timers, watches and connections on it are freed before. Waits for
+ * connections that were closed and still write their last bytes (2 s at most).
+ * @return NULL */
 struct loop *loop_free(struct loop *loop);
 /** Run until loop_stop(). @return 0 or -EIO */
 int loop_run(struct loop *loop);
@@ -27,7 +29,8 @@ uint64_t loop_now_us(const struct loop *loop);
 typedef void timer_h(void *arg);
 
 /** A timer that does not run yet. @return 0 or -ENOMEM */
-int timer_new(struct timer **ret, struct loop *loop, timer_h *handler, void *arg);
+int timer_new(struct timer **ret, struct loop *loop, timer_h *handler,
+	      void *arg);
 struct timer *timer_free(struct timer *timer);
 /** Once, after the delay; a running timer begins anew. */
 void timer_start(struct timer *timer, uint64_t delay_us);
@@ -38,17 +41,19 @@ bool timer_is_running(const struct timer *timer);
 
 /** Call the handler whenever the descriptor is readable (level-triggered). */
 typedef void watch_h(int fd, void *arg);
-int watch_new(struct watch **ret, struct loop *loop, int fd, watch_h *handler, void *arg);
+int watch_new(struct watch **ret, struct loop *loop, int fd, watch_h *handler,
+	      void *arg);
 /** The descriptor stays open. @return NULL */
 struct watch *watch_free(struct watch *watch);
 
 /** Call the handler, in the loop, for a signal. */
 typedef void loop_signal_h(int signal_number, void *arg);
-int loop_on_signal(struct loop *loop, int signal_number, loop_signal_h *handler, void *arg);
+int loop_on_signal(struct loop *loop, int signal_number, loop_signal_h *handler,
+		   void *arg);
 
 /**
- * Call a handler at the end of this turn, when no other handler is running: the place
- * to free an object that somebody up the stack may still look at.
+ * Call a handler at the end of this turn, when no other handler is running: the
+ * place to free an object that somebody up the stack may still look at.
  *
  * @return 0 or -ENOMEM
  */

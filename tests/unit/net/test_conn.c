@@ -258,6 +258,24 @@ static void test_a_pause_holds_back_the_end_of_the_peer_too(void **state)
 	pair_done(&pair);
 }
 
+static void test_a_peer_that_is_gone_is_known_during_a_pause(void **state)
+{
+	struct pair pair;
+
+	(void)state;
+	pair_init(&pair);
+	assert_true(world_wait(&pair.world, &pair.end.ready, 1));
+	conn_pause(pair.end.conn);
+	assert_false(conn_peer_is_gone(pair.end.conn));
+	shutdown(pair.peer, SHUT_WR);
+	assert_false(conn_peer_is_gone(pair.end.conn));
+	close(pair.peer);
+	pair.peer = -1;
+	assert_true(conn_peer_is_gone(pair.end.conn));
+	assert_int_equal(pair.end.closed, 0);
+	pair_done(&pair);
+}
+
 static void test_the_last_lines_are_handled_before_closed_is_told(void **state)
 {
 	struct pair pair;
@@ -638,6 +656,8 @@ int main(void)
 			test_what_arrives_during_a_pause_waits_in_the_kernel),
 		cmocka_unit_test(
 			test_a_pause_holds_back_the_end_of_the_peer_too),
+		cmocka_unit_test(
+			test_a_peer_that_is_gone_is_known_during_a_pause),
 		cmocka_unit_test(
 			test_the_last_lines_are_handled_before_closed_is_told),
 		cmocka_unit_test(
