@@ -1,6 +1,9 @@
 """The first thing that has to work: one call, with RTP and RTCP both ways."""
 
-from mp.packets import ip_bytes, rtcp_series, rtp_series
+import pytest
+
+from mp.packets import (dtls_hello, ip_bytes, payload, rtcp_series, rtp_series, stun_request,
+                        udptl)
 from mp.phone import settle, talk
 
 
@@ -79,4 +82,45 @@ def test_a_phone_behind_a_nat_is_found_by_its_packets(make_call_system):
     stream, = system.dispatcher.session(call.call_id)["streams"]
     assert stream["caller_remote"] == "%s:%d" % caller.rtp.address
     assert stream["callee_remote"] == "%s:%d" % callee.rtp.address
+    assert call.remove() == "removed"
+
+
+@pytest.mark.family
+@pytest.mark.parametrize("family", [4, 6])
+def test_a_call_between_hosts_passes_through_the_relay_alone(make_call_system, network, family):
+    system = make_call_system(network=network, family=family)
+    streams = [system.phone(name).stream() for name in ("caller", "callee")]
+    call = system.call(signaling_ip=streams[0].phone.ip)
+    call.establish(streams[:1], streams[1:])
+    assert streams[0].to[0] == system.relay.ip
+    talk(*streams, count=50)
+    stream, = system.dispatcher.session(call.call_id)["streams"]
+    for name, phone in zip(("caller", "callee"), streams):
+        assert stream[name + "_packets"] == len(phone.sent)
+        assert stream[name + "_bytes"] == ip_bytes(phone.sent, phone.phone.ip)
+    assert call.remove() == "removed"
+
+
+def test_a_call_over_ipv6_on_loopback(make_call_system):
+    system = make_call_system(family=6)
+    streams = [system.phone(name).stream() for name in ("caller", "callee")]
+    call = system.call(signaling_ip="::1").establish(streams[:1], streams[1:])
+    talk(*streams)
+    stream, = system.dispatcher.session(call.call_id)["streams"]
+    assert stream["caller_local"] == "[::1]:%d" % streams[0].to[1]
+    assert call.remove() == "removed"
+
+
+def test_datagrams_of_every_size_pass_whole(call_system):
+    """Empty ones and big ones too; what the relay does not know is passed on as well."""
+    caller = call_system.phone("caller").stream()
+    callee = call_system.phone("callee").stream()
+    call = call_system.call().establish([caller], [callee])
+    talk(caller, callee)
+    packets = [b"", b"x", rtp_series(1, size=1460)[0], payload("any", 9000), dtls_hello(),
+               udptl(1), stun_request(), b"\x00", b"\xff" * 65]
+    caller.rtp.send(*packets)
+    callee.rtp.expect(packets)
+    callee.rtp.send(*packets)
+    caller.rtp.expect(packets)
     assert call.remove() == "removed"

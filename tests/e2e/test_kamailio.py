@@ -189,6 +189,46 @@ def test_hold_and_resume_keep_the_ports(sip_network, mode):
 
 
 @MODES
+def test_a_late_offer_is_answered_by_the_ack(sip_network, mode):
+    """The INVITE has no SDP: the callee offers in its 200, the caller answers in the ACK."""
+    call = SipCall(sip_network, mode).dial("caller_late")
+    connect(sip_network, call.caller_streams, call.caller.wait_message("200 INVITE"))
+    connect(sip_network, call.callee_streams, call.callee.wait_message("ACK"))
+    call.talk()
+    call.check_statistics()
+    call.hang_up()
+
+
+@MODES
+def test_a_reinvite_that_is_rejected_changes_nothing(sip_network, mode):
+    """And the next one, with yet another address, moves the media there."""
+    call = SipCall(sip_network, mode)
+    caller, callee = call.caller_streams, call.callee_streams
+    rejected, moved = [[s.phone.stream("audio")] for s in caller * 2]
+    call.dial("caller_rejected", "callee_rejects",
+              [call.sdp(caller), call.sdp(rejected), call.sdp(moved)],
+              [call.sdp(callee), call.sdp(callee)])
+    call.answered()
+    call.talk()
+
+    call.caller.go_on()
+    relayed(sip_network, call.callee.wait_message("INVITE", cseq=2))
+    call.talk(first=1000)
+    call.caller.wait_message("488 INVITE")
+    call.callee.wait_message("ACK", cseq=2)
+    call.talk(first=2000)
+
+    call.caller.go_on()
+    connect(sip_network, callee, call.callee.wait_message("INVITE", cseq=3))
+    connect(sip_network, moved, call.caller.wait_message("200 INVITE", cseq=3))
+    call.callee.wait_message("ACK", cseq=3)
+    talk(moved[0], callee[0], first=3000)
+    assert [s["caller_remote"] for s in call.session["streams"] if s["status"] == "active"] == \
+        ["%s:%d" % moved[0].rtp.address]
+    call.hang_up()
+
+
+@MODES
 def test_audio_and_video_have_ports_of_their_own(sip_network, mode):
     call = SipCall(sip_network, mode, ["audio", "video"]).dial().answered()
     assert len({s.to for s in call.caller_streams + call.callee_streams}) == 4
@@ -261,6 +301,25 @@ def test_a_folded_header_of_a_phone_stays_a_part_of_its_line(sip_network, mode):
         [s["caller_local"] for s in before["streams"]]
     talk(*streams, first=1000)
     assert victim.remove() == "removed"
+    call.hang_up()
+
+
+def test_a_call_without_a_relay_goes_on_with_its_own_sdp(sip_network):
+    """No relay: `error` in time, so that the SIP proxy stays with the dispatcher."""
+    sip_network.relay.stop()
+    sip_network.dispatcher.wait_relays()
+    call = SipCall(sip_network, ENGAGE).dial()
+    for phone, streams in ((call.callee, call.caller_streams), (call.caller, call.callee_streams)):
+        message = phone.wait_message("INVITE" if phone is call.callee else "200 INVITE")
+        assert [s.address for s in message.streams] == [s.rtp.address for s in streams]
+    call.caller.wait_message("ACK", "sent")
+    call.caller.go_on()
+    call.caller.finish()
+    call.callee.finish()
+
+    sip_network.start()
+    call.dial().answered()
+    call.talk()
     call.hang_up()
 
 

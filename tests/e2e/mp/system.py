@@ -24,13 +24,15 @@ class CallSystem:
                  port_blocks=1, family=4, started=True):
         """
         network: a Network, or None for loopback.
-        relays: how many. On loopback they are 127.0.0.1, 127.0.0.2 and so on.
+        relays: how many; more than one only in a network, since a relay is known by the
+            address that it connects from.
         relay_config, dispatcher_config: keys of [Relay] and [Dispatcher]. relay_config may be
             a list, with one dict for each relay.
         family: of the media: 4 or 6. Links and management are IPv4.
         port_blocks: on loopback each relay gets about 95 port pairs for each block.
         started: False leaves the start to the test: start(), or each daemon by itself.
         """
+        assert network or relays <= 1, "relays on one address replace each other"
         self.folder = str(folder)
         self.network = network
         self.family = family
@@ -74,7 +76,7 @@ class CallSystem:
             host = self.network.hosts["relay%d" % (index + 1)]
             options.update(ip=self._ip(host), namespace=host)
         else:
-            options.update(ip="::1" if self.family == 6 else "127.0.0.%d" % (index + 1),
+            options.update(ip="::1" if self.family == 6 else "127.0.0.1",
                            port_range=self.port_block(port_blocks).media)
         return Relay(self.folder, self.runtime_dir(), certs, [self.dispatcher], **options)
 
