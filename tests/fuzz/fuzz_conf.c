@@ -1,12 +1,13 @@
-/** @file tests/fuzz/fuzz_conf.c  config.ini: what is read prints, and reads
- * back the same */
+/**
+ * @file tests/fuzz/fuzz_conf.c  config.ini: read, or refused with a reason
+ */
 #include <stdint.h>
 #include <stdlib.h>
 
 #include "base/cleanup.h"
 #include "conf/conf.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+	int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
