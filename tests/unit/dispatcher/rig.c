@@ -58,7 +58,7 @@ void rig_start(struct rig *rig)
 					    rig->directory),
 			 0);
 	assert_int_equal(relay_peers_new(&rig->peers, rig->loop, &rig->conf,
-					 NULL, &relay_events_handlers,
+					 rig->tls, &relay_events_handlers,
 					 &rig->events),
 			 0);
 	router_set_peers(rig->router, rig->peers);
@@ -112,17 +112,25 @@ static const struct conn_handlers end_handlers = {
 	.closed = end_closed,
 };
 
-static struct rig_end *make_end(struct rig *rig, int fd)
+static const struct conn_limits limits = {
+	.max_line = 1u << 20,
+	.pause_reading_at = 8u << 20,
+	.close_at = 16u << 20,
+};
+
+static struct rig_end *make_end(struct rig *rig)
 {
-	static const struct conn_limits limits = {
-		.max_line = 1u << 20,
-		.pause_reading_at = 8u << 20,
-		.close_at = 16u << 20,
-	};
 	struct rig_end *end = calloc(1, sizeof(*end));
 
 	assert_non_null(end);
 	end->rig = rig;
+	return end;
+}
+
+static struct rig_end *make_end_of(struct rig *rig, int fd)
+{
+	struct rig_end *end = make_end(rig);
+
 	assert_int_equal(conn_accept(&end->conn, rig->loop, fd, NULL, &limits,
 				     &end_handlers, end),
 			 0);
@@ -135,15 +143,25 @@ struct rig_end *rig_dial(struct rig *rig, const char *address)
 	struct endpoint from = {0};
 	struct sockaddr_storage sa;
 	socklen_t len;
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fd;
 
+	if (rig->relay_tls) {
+		struct rig_end *end = make_end(rig);
+
+		assert_int_equal(conn_dial(&end->conn, rig->loop, &to,
+					   rig->relay_tls, &limits,
+					   &end_handlers, end),
+				 0);
+		return end;
+	}
+	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	assert_true(fd >= 0);
 	assert_int_equal(ip_parse(span_of(address), &from.ip), 0);
 	len = endpoint_to_sockaddr(&from, &sa);
 	assert_int_equal(bind(fd, (struct sockaddr *)&sa, len), 0);
 	len = endpoint_to_sockaddr(&to, &sa);
 	assert_int_equal(connect(fd, (struct sockaddr *)&sa, len), 0);
-	return make_end(rig, fd);
+	return make_end_of(rig, fd);
 }
 
 static bool is_active(void *arg)
@@ -176,7 +194,7 @@ struct rig_end *rig_proxy(struct rig *rig)
 	assert_true(fd >= 0);
 	strcpy(sa.sun_path, rig->path);
 	assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
-	return make_end(rig, fd);
+	return make_end_of(rig, fd);
 }
 
 void rig_end_close(struct rig_end *end)

@@ -15,7 +15,7 @@
 #include "dispatcher/relay_events.h"
 #include "net/conn.h"
 
-#define RIG_MAX_LINES 512
+#define RIG_MAX_LINES 4096
 
 /** One end of a connection to the dispatcher: what it has heard. */
 struct rig_end {
@@ -29,6 +29,8 @@ struct rig_end {
 
 struct rig {
 	struct conf conf;
+	struct tls_context *tls;       /* of the dispatcher; NULL: plain TCP */
+	struct tls_context *relay_tls; /* of what dials next */
 	struct loop *loop;
 	struct directory *directory;
 	struct router *router;
@@ -46,8 +48,8 @@ void rig_init(struct rig *rig);
 void rig_start(struct rig *rig);
 void rig_done(struct rig *rig);
 
-/** Connect a relay from an address of 127/8, and get it up with a list of
- * sessions. */
+/** Connect a relay from an address of 127/8 (with TLS: from 127.0.0.1), and get
+ * it up with a list of sessions. */
 struct rig_end *rig_relay(struct rig *rig, const char *address,
 			  const char *sessions);
 /** The same, without an answer to `sessions`. */
