@@ -43,6 +43,8 @@ unsigned link_features_decode(struct span text)
 	unsigned features = 0;
 	size_t from = 0;
 
+	if (text.len == 0)
+		return 0; /* it may have no address either */
 	for (size_t at = 0; at <= text.len; at++) {
 		if (at < text.len && text.ptr[at] != ' ' && text.ptr[at] != ',')
 			continue;
