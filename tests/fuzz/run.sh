@@ -26,7 +26,7 @@ if [ $# -eq 0 ]; then
 	set -- $(cd "$root/tests/fuzz" && ls fuzz_*.c | sed 's/^fuzz_//; s/\.c$//')
 fi
 
-# A finding is any input that ends the process, leaks, or takes over a second.
+# A finding is any input that ends the process, leaks, or takes over ten seconds.
 failed=0
 passed=0
 for name; do
@@ -34,7 +34,7 @@ for name; do
 	dict=$root/tests/fuzz/$name.dict
 	log=$build/findings/$name.log
 	mkdir -p "$new"
-	set -- -max_total_time="$seconds" -timeout=1 -rss_limit_mb=1024 -max_len=20000 \
+	set -- -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 -max_len=20000 \
 		-print_final_stats=1 -artifact_prefix="$build/findings/$name-"
 	[ -f "$dict" ] && set -- "$@" -dict="$dict"
 	if UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
