@@ -39,6 +39,19 @@ static int ask(const struct api_target *target, const char *path,
 	return rc;
 }
 
+/* {"error": "..."}, or something that is not from us. */
+static int refused(const char *command, const char *socket, int status,
+		   const char *path, json_t **answer)
+{
+	const char *why = json_string_value(json_object_get(*answer, "error"));
+
+	(void)ctl_fail(command, "%s answers %d to %s: %s", socket, status, path,
+		       why ? why : "no reason given");
+	json_decref(*answer);
+	*answer = NULL;
+	return CTL_FAILED;
+}
+
 int api_get(const char *command, const struct api_target *target,
 	    const char *path, json_t **ret)
 {
@@ -55,10 +68,10 @@ int api_get(const char *command, const struct api_target *target,
 				target->runtime_dir);
 	if (rc < 0)
 		return ctl_fail_to_reach(command, socket, rc);
+	*ret = json_loadb(body.data ? body.data : "", body.len, JSON_ALLOW_NUL,
+			  &error);
 	if (status != 200)
-		return ctl_fail(command, "%s answers %d to %s: %.*s", socket,
-				status, path, SPAN_ARG(buf_span(&body)));
-	*ret = json_loadb(body.data, body.len, JSON_ALLOW_NUL, &error);
+		return refused(command, socket, status, path, ret);
 	if (!*ret)
 		return ctl_fail(command, "%s answers what is not JSON: %s",
 				socket, error.text);

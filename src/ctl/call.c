@@ -430,7 +430,8 @@ int ctl_call(int argc, char **argv)
 	rc = name_call(&call);
 	if (rc == 0)
 		rc = call_media_new(&call.media, &options.ip, options.streams,
-				    (unsigned)options.seconds);
+				    (unsigned)options.seconds *
+					    CALL_PACKETS_PER_S);
 	if (rc < 0) {
 		rc = ctl_fail("call", "cannot open ports at %s: %s",
 			      options.ip_text, strerror(-rc));

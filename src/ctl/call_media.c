@@ -17,7 +17,6 @@
 #define LAST_PACKETS_US (1 * US_PER_S)
 #define RTCP_FIRST_TICK 5
 #define RTCP_EVERY_TICKS 50
-#define TICKS_PER_S 50
 #define MAX_PACKET 512
 
 #define RTP_HEADER_BYTES 12
@@ -135,7 +134,7 @@ static int init_stream(struct call_media *media, size_t i,
 }
 
 int call_media_new(struct call_media **ret, const struct ip_addr *ip,
-		   size_t streams, unsigned seconds)
+		   size_t streams, unsigned packets)
 {
 	struct hash_table random;
 	struct call_media *media =
@@ -145,7 +144,7 @@ int call_media_new(struct call_media **ret, const struct ip_addr *ip,
 	if (!media)
 		return -ENOMEM;
 	media->stream_count = streams;
-	media->ticks = seconds * TICKS_PER_S;
+	media->ticks = packets;
 	media->polls = calloc(leg_count(media), sizeof(media->polls[0]));
 	for (size_t i = 0; i < leg_count(media); i++)
 		leg_at(media, i)->fd = -1;

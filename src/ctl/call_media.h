@@ -19,6 +19,7 @@
 
 #define CALL_PACKET_BYTES 172 /* 20 ms of G.711: RTP header and 160 bytes */
 #define CALL_INTERVAL_US 20000
+#define CALL_PACKETS_PER_S 50
 #define CALL_MAX_SECONDS 3600
 
 /** One direction of one component of one stream. */
@@ -38,12 +39,13 @@ struct call_media;
 /**
  * Open the sockets of all streams.
  *
- * @param seconds  How long call_media_run() will send
+ * @param packets  How many RTP packets call_media_run() sends on each stream,
+ * each way
  * @return 0, -ENOMEM, -EADDRNOTAVAIL (the address is not ours) or another
  * negative errno
  */
 int call_media_new(struct call_media **ret, const struct ip_addr *ip,
-		   size_t streams, unsigned seconds);
+		   size_t streams, unsigned packets);
 struct call_media *call_media_free(struct call_media *media);
 
 /** The RTP port of a party, for its SDP. */

@@ -63,9 +63,23 @@ static void add_relay_row(struct table *table, const json_t *relay)
 	table_cell(table, "%s", text_or_nothing(&streams));
 }
 
+static int longest_key(const json_t *object)
+{
+	const char *key;
+	json_t *value;
+	int longest = 0;
+
+	json_object_foreach((json_t *)object, key,
+			    value) if (!json_is_array(value) &&
+				       (int)strlen(key) > longest) longest =
+		(int)strlen(key);
+	return longest;
+}
+
 /* All other members, one a line; of objects what is not zero. */
 static void add_members(struct buf *out, const json_t *object)
 {
+	int width = longest_key(object) + 2;
 	const char *key;
 	json_t *value;
 
@@ -86,8 +100,7 @@ static void add_members(struct buf *out, const json_t *object)
 			buf_add(&line, span_of(api_text(object, key, text)));
 		buf_add(out, SPAN("  "));
 		table_safe_text(out, key, 0);
-		buf_printf(out, "%*s",
-			   strlen(key) < 22 ? (int)(22 - strlen(key)) : 1, "");
+		buf_printf(out, "%*s", width - (int)strlen(key), "");
 		table_safe_text(out, line.len ? line.data : "-", 0);
 		buf_char(out, '\n');
 	}
