@@ -7,7 +7,7 @@
 #include "base/cleanup.h"
 #include "conf/conf.h"
 
-	int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
