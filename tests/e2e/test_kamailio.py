@@ -10,7 +10,8 @@ import pytest
 
 from mp.kamailio import ENGAGE, USE
 from mp.packets import ip_bytes, udptl
-from mp.phone import talk
+from mp.phone import settle, talk
+from mp.programs import missing
 from mp.wait import wait_for
 
 MODES = pytest.mark.parametrize("mode", [ENGAGE, USE], ids=["engage", "use"])
@@ -37,10 +38,11 @@ def connect(system, streams, message):
 class SipCall:
     """A caller and a callee, each a sipp for the signalling and a Phone for the media."""
 
-    def __init__(self, system, mode, media_types=("audio",)):
+    def __init__(self, system, mode, media_types=("audio",), caller_host="caller"):
         self.system = system
+        self.caller_host = caller_host
         self.kamailio = system.kamailio(mode)
-        phones = [system.phone("caller"), system.phone("callee")]
+        phones = [system.phone(caller_host), system.phone("callee")]
         self.caller_streams, self.callee_streams = (
             [phone.stream(t) for t in media_types] for phone in phones)
 
@@ -52,7 +54,7 @@ class SipCall:
         self.callee = self.system.sip_callee(
             callee, *(answers or [self.sdp(self.callee_streams)]))
         self.caller = self.system.sip_caller(
-            caller, *(offers or [self.sdp(self.caller_streams)]), **options)
+            caller, *(offers or [self.sdp(self.caller_streams)]), host=self.caller_host, **options)
         return self
 
     def answered(self):
@@ -107,6 +109,27 @@ def test_a_call_has_rtp_both_ways(sip_network, mode):
     call.talk(count=50)
     assert call.session["caller_ua"] == "sipp caller"
     call.check_statistics()
+    call.hang_up()
+
+
+@MODES
+def test_a_caller_behind_a_nat_is_found(sip_network, mode):
+    """Its SDP has an address of its own network, and its packets come from the NAT."""
+    reason = missing("nft")
+    if reason:
+        pytest.skip(reason)
+    home = sip_network.network.behind_nat()
+    sip_network.relay.stop()
+    sip_network.relay.sections["Relay"]["routable_private_ranges"] = None
+    sip_network.start()
+    call = SipCall(sip_network, mode, caller_host="home").dial().answered()
+    settle(call.caller_streams[0], call.callee_streams[0])
+    call.talk(ssrc=(1, 2), first=5000)
+    stream, = call.session["streams"]
+    ip, port = stream["caller_remote"].rsplit(":", 1)
+    assert ip == sip_network.network.nat.ip
+    assert int(port) != call.caller_streams[0].port
+    assert home.ip in call.caller.messages("sent")[0].body
     call.hang_up()
 
 

@@ -41,6 +41,7 @@ modparam("mediaproxy", "mediaproxy_socket", "{socket}")
 modparam("mediaproxy", "mediaproxy_timeout", {timeout_ms})
 {modparams}
 request_route {{
+	force_rport();
 	if (!mf_process_maxfwd_header("10")) {{
 		sl_send_reply("483", "Too Many Hops");
 		exit;

@@ -3,6 +3,8 @@
     caller   callee   proxy   relay1   relay2        each with eth0
        |        |       |        |        |
        +--------+---- bridge ----+--------+          10.88.0.0/24, fd88::/64
+                        |
+                       nat ---- home                 192.168.7.0/24, on demand
 
 All are named mp-PID-NAME. Those of a pid that is gone are removed at the start and the
 end of every run.
@@ -101,7 +103,10 @@ class Namespace:
 
 
 class Network:
-    """Hosts as attributes: network.caller, .callee, .proxy, .relay1, .relay2, .stranger."""
+    """Hosts as attributes: network.caller, .callee, .proxy, .relay1, .relay2, .stranger.
+
+    After behind_nat() also .home and .nat.
+    """
 
     def __init__(self):
         remove_stale()
@@ -132,6 +137,32 @@ class Network:
                  "route add default via 10.88.0.1"], host.name)
             self.hosts[name] = host
             setattr(self, name, host)
+
+    def behind_nat(self):
+        """The host `home`, whose NAT `nat` gives every flow an address and a port of its own."""
+        if "home" in self.hosts:
+            return self.hosts["home"]
+        prefix = "mp-%d-" % os.getpid()
+        names = ["nat", "home"]
+        _ip(["netns add " + prefix + name for name in names])
+        self._made += [prefix + name for name in names]
+        _ip(["link add nat netns %s type veth peer name eth0 netns %snat" % (self.bridge, prefix),
+             "link add eth1 netns %snat type veth peer name eth0 netns %shome" % (prefix, prefix)])
+        _ip(["link set nat master br0 up"], self.bridge)
+        nat = Namespace(prefix + "nat", "10.88.0.31", None)
+        home = Namespace(prefix + "home", "192.168.7.2", None)
+        _ip(["link set lo up", "addr add %s/24 dev eth0" % nat.ip, "link set eth0 up",
+             "addr add 192.168.7.1/24 dev eth1", "link set eth1 up"], nat.name)
+        _ip(["link set lo up", "addr add %s/24 dev eth0" % home.ip, "link set eth0 up",
+             "route add default via 192.168.7.1"], home.name)
+        nat.run(["sysctl", "-q", "net.ipv4.ip_forward=1"])
+        nat.run(["nft", "-f", "-"], text=True, input=(
+            "table ip nat {\n chain post {\n"
+            "  type nat hook postrouting priority 100\n"
+            "  oifname \"eth0\" masquerade random\n }\n}\n"))
+        self.hosts.update(nat=nat, home=home)
+        self.nat, self.home = nat, home
+        return home
 
     def close(self):
         for name in self._made:

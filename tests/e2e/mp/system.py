@@ -111,7 +111,7 @@ class CallSystem:
         return Call(*[self.client() for _ in range(clients)], **options)
 
     def phone(self, name, ip=None):
-        """The media side of a phone: "caller", "callee", "stranger", or any name on loopback."""
+        """The media side of a phone: on the host of that name; on loopback any name."""
         if self.network:
             host = self.network.hosts[name]
             phone = Phone(name, ip or self._ip(host), host)
@@ -131,10 +131,10 @@ class CallSystem:
         """A running sipp that takes one call. sdp: a list of streams for each answer."""
         return self._sipp(self.network.callee, scenario, sdp, **options)
 
-    def sip_caller(self, scenario="caller", *sdp, call_id=None, **options):
+    def sip_caller(self, scenario="caller", *sdp, call_id=None, host="caller", **options):
         """A running sipp that makes one call through the proxy."""
         call_id = call_id or "call-%d-%s@caller" % (len(self._programs), scenario)
-        return self._sipp(self.network.caller, scenario, sdp, remote=self.network.proxy.ip,
+        return self._sipp(self.network.hosts[host], scenario, sdp, remote=self.network.proxy.ip,
                           call_id=call_id, **options)
 
     def _sipp(self, host, scenario, sdp, **options):
