@@ -63,12 +63,21 @@ void buf_vprintf(struct buf *buf, const char *format, va_list args)
 	va_list again;
 	int len;
 
+	if (!reserve(buf, 64))
+		return;
 	va_copy(again, args);
-	len = vsnprintf(NULL, 0, format, args);
-	if (len >= 0 && reserve(buf, (size_t)len)) {
-		vsnprintf(buf->data + buf->len, (size_t)len + 1, format, again);
-		buf->len += (size_t)len;
+	len = vsnprintf(buf->data + buf->len, buf->size - buf->len, format,
+			args);
+	if (len >= 0 && (size_t)len >= buf->size - buf->len) {
+		buf->data[buf->len] = '\0';
+		if (reserve(buf, (size_t)len))
+			vsnprintf(buf->data + buf->len, (size_t)len + 1, format,
+				  again);
+		else
+			len = -1;
 	}
+	if (len > 0)
+		buf->len += (size_t)len;
 	va_end(again);
 }
 

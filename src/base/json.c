@@ -1,6 +1,7 @@
 #include "base/json.h"
 
 #include <assert.h>
+#include <float.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -8,53 +9,53 @@
 
 #include "base/utf8.h"
 
+static void add_code(struct buf *out, uint32_t code)
+{
+	static const char letters[] = {
+		['"'] = '"',  ['\\'] = '\\', ['\n'] = 'n', ['\r'] = 'r',
+		['\t'] = 't', ['\b'] = 'b',  ['\f'] = 'f'};
+
+	if (code < sizeof(letters) && letters[code]) {
+		buf_char(out, '\\');
+		buf_char(out, letters[code]);
+	} else if (code < 0x10000) {
+		buf_printf(out, "\\u%04x", code);
+	} else {
+		buf_printf(out, "\\u%04x\\u%04x",
+			   0xd800 + ((code - 0x10000) >> 10),
+			   0xdc00 + ((code - 0x10000) & 0x3ff));
+	}
+}
+
+/* How many bytes at the front stand for themselves. */
+static size_t plain_len(struct span s)
+{
+	size_t len = 0;
+
+	while (len < s.len && s.ptr[len] >= 0x20 && s.ptr[len] < 0x7f &&
+	       s.ptr[len] != '"' && s.ptr[len] != '\\')
+		len++;
+	return len;
+}
+
 static void string(struct buf *out, struct span s)
 {
-	size_t at = 0;
-
 	buf_char(out, '"');
-	while (at < s.len) {
+	while (s.len > 0) {
+		size_t len = plain_len(s);
 		uint32_t code;
-		size_t len =
-			utf8_decode(span_make(s.ptr + at, s.len - at), &code);
 
+		buf_add(out, span_make(s.ptr, len));
+		s = span_make(s.ptr + len, s.len - len);
+		if (s.len == 0)
+			break;
+		len = utf8_decode(s, &code);
 		if (len == 0) {
-			code = (uint8_t)s.ptr[at];
+			code = (uint8_t)s.ptr[0];
 			len = 1;
 		}
-		at += len;
-		switch (code) {
-		case '"':
-			buf_add(out, SPAN("\\\""));
-			break;
-		case '\\':
-			buf_add(out, SPAN("\\\\"));
-			break;
-		case '\n':
-			buf_add(out, SPAN("\\n"));
-			break;
-		case '\r':
-			buf_add(out, SPAN("\\r"));
-			break;
-		case '\t':
-			buf_add(out, SPAN("\\t"));
-			break;
-		case '\b':
-			buf_add(out, SPAN("\\b"));
-			break;
-		case '\f':
-			buf_add(out, SPAN("\\f"));
-			break;
-		default:
-			if (code >= 0x20 && code < 0x7f)
-				buf_char(out, (char)code);
-			else if (code < 0x10000)
-				buf_printf(out, "\\u%04x", code);
-			else
-				buf_printf(out, "\\u%04x\\u%04x",
-					   0xd800 + ((code - 0x10000) >> 10),
-					   0xdc00 + ((code - 0x10000) & 0x3ff));
-		}
+		add_code(out, code);
+		s = span_make(s.ptr + len, s.len - len);
 	}
 	buf_char(out, '"');
 }
@@ -128,34 +129,42 @@ void json_u64(struct json_writer *w, const char *key, uint64_t value)
 	buf_printf(w->out, "%" PRIu64, value);
 }
 
-/* The shortest text that reads back as the same number. */
-static void shortest(char text[static 40], double value)
+/* Fifteen digits are always good, seventeen always exact. Without its zeros at
+ * the end the first that reads back as the same number is the shortest. */
+static void shortest(char text[static 64], double value)
 {
-	for (int digits = 1; digits <= 17; digits++) {
-		snprintf(text, 40, "%.*g", digits, value);
+	double size = fabs(value);
+	/* UNIX times and rates are plainer without an exponent. */
+	bool fixed = size >= 1 && size < 1e16;
+	int whole_digits = fixed ? (int)floor(log10(size)) + 1 : 0;
+
+	for (int digits = size < DBL_MIN ? 1 : 15; digits <= 17; digits++) {
+		int decimals = digits - whole_digits;
+
+		if (fixed)
+			snprintf(text, 64, "%.*f", decimals > 1 ? decimals : 1,
+				 value);
+		else
+			snprintf(text, 64, "%.*g", digits, value);
 		if (strtod(text, NULL) == value)
-			return;
+			break;
 	}
+	if (fixed)
+		for (size_t last = strlen(text) - 1;
+		     text[last] == '0' && text[last - 1] != '.'; last--)
+			text[last] = '\0';
 }
 
 void json_float(struct json_writer *w, const char *key, double value)
 {
-	char text[40] = "";
+	char text[64] = "";
 
 	if (!isfinite(value)) {
 		json_nothing(w, key);
 		return;
 	}
 	begin_value(w, key);
-	/* UNIX times and rates are plainer without an exponent. */
-	if (fabs(value) >= 1 && fabs(value) < 1e16)
-		for (int decimals = 1; decimals <= 17; decimals++) {
-			snprintf(text, sizeof(text), "%.*f", decimals, value);
-			if (strtod(text, NULL) == value)
-				break;
-		}
-	else
-		shortest(text, value);
+	shortest(text, value);
 	buf_add(w->out, span_of(text));
 	if (!strpbrk(text, ".e"))
 		buf_add(w->out, SPAN(".0"));

@@ -43,15 +43,32 @@ const char *log_level_name(enum log_level level)
 	return names[level];
 }
 
+/* How many bytes at the front are printable ASCII: nearly always all. */
+static size_t plain_len(struct span s)
+{
+	size_t len = 0;
+
+	while (len < s.len && s.ptr[len] >= 0x20 && s.ptr[len] < 0x7f)
+		len++;
+	return len;
+}
+
 static void add_escaped(struct buf *out, struct span raw)
 {
 	size_t at = 0;
 
 	while (at < raw.len) {
 		struct span rest = span_make(raw.ptr + at, raw.len - at);
+		size_t plain = plain_len(rest);
 		uint32_t code;
-		size_t len = utf8_decode(rest, &code);
+		size_t len;
 
+		if (plain > 0) {
+			buf_add(out, span_make(rest.ptr, plain));
+			at += plain;
+			continue;
+		}
+		len = utf8_decode(rest, &code);
 		/* C0 and C1 controls, and the line separators of Unicode */
 		if (len == 0 || code < 0x20 || (code >= 0x7f && code < 0xa0) ||
 		    code == 0x2028 || code == 0x2029) {
