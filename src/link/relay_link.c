@@ -13,7 +13,8 @@
 
 #define MAX_UNANSWERED_PINGS 3
 #define MAX_RECORD_BYTES (256u << 20) /* that wait for one dispatcher */
-#define MAX_LABEL 352                 /* a name, an address and a port */
+#define FAILURES_LOGGED LOG_LIMIT(2, 60 * US_PER_S)
+#define MAX_LABEL 352 /* a name, an address and a port */
 
 /* Records are written piece by piece: what the dispatcher has not read yet can
  * still be sent to it again after a reconnect as long as it is here. */
@@ -249,7 +250,7 @@ static void came_up(struct relay_link *link)
 {
 	set_state(link, LINK_UP);
 	link->failures = 0;
-	link->log_failure.used = 0;
+	link->log_failure = FAILURES_LOGGED;
 	link->shared->counts.connected++;
 	log_info("link to dispatcher %s up", link->label);
 	if (link->record_count > 0)
@@ -357,7 +358,7 @@ int relay_link_new(struct relay_link **ret, struct relay_link_shared *shared,
 	link->to = *to;
 	snprintf(link->label, sizeof(link->label), "%s", label);
 	list_init(&link->records);
-	link->log_failure = LOG_LIMIT(2, 60 * US_PER_S);
+	link->log_failure = FAILURES_LOGGED;
 	link->log_bad = LOG_LIMIT(10, 10 * US_PER_S);
 	link->log_late = LOG_LIMIT(10, 10 * US_PER_S);
 	if (timer_new(&link->timer, shared->loop, on_timer, link) < 0 ||
