@@ -58,7 +58,6 @@ static void clear_candidates(struct learning *l)
 {
 	for (size_t i = 0; i < LEARNING_CANDIDATES; i++)
 		l->candidates[i] = (struct learning_candidate){0};
-	l->evicted_us = 0;
 }
 
 static void forget_remote(struct learning *l)
@@ -277,20 +276,18 @@ static struct learning_candidate *add_candidate(struct learning *l,
 	for (size_t i = 1; i < LEARNING_CANDIDATES; i++)
 		if (l->candidates[i].seen_us < slot->seen_us)
 			slot = &l->candidates[i];
-	if (slot->seen_us > l->evicted_us)
-		l->evicted_us = slot->seen_us;
 	*slot = (struct learning_candidate){.source = *source};
 	return slot;
 }
 
 /* Had nobody else sent anything for settle_us? If so, one packet may speak for
- * this candidate; and it silences the claims of all others in any case. */
+ * this candidate; and it silences the claims of all others in any case. Those
+ * pushed out of their slots need no look: they are older than the others. */
 static bool is_alone(struct learning *l, const struct learning_candidate *c,
 		     const struct learning_facts *facts)
 {
 	uint64_t settle_us = facts->config->settle_us;
-	bool alone = l->evicted_us == 0 ||
-		     facts->now_us >= l->evicted_us + settle_us;
+	bool alone = true;
 
 	for (size_t i = 0; i < LEARNING_CANDIDATES; i++) {
 		struct learning_candidate *other = &l->candidates[i];

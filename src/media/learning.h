@@ -77,7 +77,6 @@ struct learning {
 	uint64_t heard_us;   /* the remote's latest packet; STUN is none */
 	uint64_t changed_us; /* when new SDP replaced another address; 0: never
 			      */
-	uint64_t evicted_us; /* the latest packet of a candidate pushed out */
 	uint8_t replaced_next;
 	struct endpoint replaced[LEARNING_REPLACED];
 	struct learning_candidate candidates[LEARNING_CANDIDATES];

@@ -4,7 +4,7 @@
  *
  * Receive a batch, classify, look up, send a batch, account. No allocation (but
  * for packets of candidates), no lock, no log line, and no system calls besides
- * recvmmsg and sendmmsg. Worker only.
+ * receiving and sending. Worker only.
  */
 #include "media/worker.h"
 

@@ -55,6 +55,8 @@ struct port {
 	int fd;                      /* never changes while live */
 	/* worker: */
 	uint32_t rxq_dropped; /* the kernel's count at the last packet */
+	uint32_t served_turn; /* of the worker's loop */
+	bool in_burst;        /* expect more than one packet */
 	bool sdp_usable;
 	struct endpoint sdp; /* of this component */
 	struct learning learning;

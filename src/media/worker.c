@@ -138,6 +138,7 @@ static void *run(void *arg)
 			epoll_wait(w->epoll_fd, events, EVENTS_MAX, wait_ms(w));
 
 		w->now_us = clock_mono_us();
+		w->turn++;
 		run_turn(w, events, count);
 	}
 	return NULL;

@@ -52,6 +52,7 @@ struct worker {
 	pthread_t thread;
 	/* worker: */
 	uint64_t now_us; /* read once in each turn of the loop */
+	uint32_t turn;   /* counts them */
 	struct batch batch;
 	struct list timers; /* components, the earliest first */
 	struct held_budget held;

@@ -78,6 +78,22 @@ static void test_the_remote_of_another_stream_is_known(void **state)
 	assert_confirmed(sent(&s, STRANGER, rtp(1)), RULE_KNOWN_IP);
 }
 
+static void
+test_an_ip_that_is_known_in_two_ways_has_the_better_rank(void **state)
+{
+	struct scene s;
+
+	(void)state;
+	start(&s, COMPONENT_RTP);
+	s.known[1] =
+		(struct learning_known){endpoint(STRANGER).ip, RANK_KNOWN_IP};
+	s.known[2] =
+		(struct learning_known){endpoint(STRANGER).ip, RANK_PROVED_IP};
+	s.facts.known_count = 3;
+	assert_confirmed(sent(&s, STRANGER, rtp(1)), RULE_KNOWN_IP);
+	assert_int_equal(s.l.rank, RANK_KNOWN_IP);
+}
+
 static void test_rank_1_replaces_rank_2_at_any_time(void **state)
 {
 	struct scene s;
@@ -407,6 +423,8 @@ int main(void)
 		cmocka_unit_test(
 			test_any_packet_of_rank_1_or_2_but_stun_confirms),
 		cmocka_unit_test(test_the_remote_of_another_stream_is_known),
+		cmocka_unit_test(
+			test_an_ip_that_is_known_in_two_ways_has_the_better_rank),
 		cmocka_unit_test(test_rank_1_replaces_rank_2_at_any_time),
 		cmocka_unit_test(
 			test_rank_2_replaces_a_proved_stranger_at_any_time),
