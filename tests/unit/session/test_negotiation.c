@@ -317,18 +317,25 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_offer_and_answer_get_the_ports_of_the_two_sides),
+		TEST(test_a_retransmission_gets_the_same_ports_and_answers_nothing),
+		TEST(test_183_and_200_keep_the_ports_and_a_fork_moves_the_callee),
 		TEST(test_a_late_offer_is_answered_by_the_ack),
 		TEST(test_a_new_address_in_a_reinvite_makes_a_new_stream),
+		TEST(test_a_rejected_reinvite_followed_by_another_keeps_the_live_stream),
 		TEST(test_after_a_rejected_reinvite_the_callee_may_offer),
 		TEST(test_a_reinvite_of_the_callee_moves_its_side),
 		TEST(test_streams_are_added_rejected_and_removed),
 		TEST(test_a_rejected_stream_has_no_port_in_a_retransmission),
+		TEST(test_a_disabled_stream_stays_so_whatever_the_answer_says),
 		TEST(test_a_fork_may_accept_what_another_one_rejected),
 		TEST(test_extra_and_missing_lines_of_an_answer),
+		TEST(test_a_session_with_every_stream_rejected_ends_by_itself),
 		TEST(test_a_switch_to_t38_and_back),
+		TEST(test_several_from_tags_under_one_call_id_are_several_sessions),
 		TEST(test_a_bye_of_the_callee_finds_the_session),
 		TEST(test_a_transfer_may_replace_the_caller),
 		TEST(test_sdp_that_names_our_own_port_changes_nothing),
+		TEST(test_an_unanswered_reinvite_gives_its_ports_back_in_time),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
