@@ -9,6 +9,7 @@
 #include <ftw.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
+#include <openssl/x509v3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -86,24 +87,55 @@ static inline EVP_PKEY *pki_key(const char *path)
 	return key;
 }
 
-/** Sign a certificate anew with other dates, in seconds from now. */
-static inline void pki_redate(struct pki *pki, const char *path, long from_s,
-			      long until_s)
+static inline X509 *pki_certificate(const char *path)
 {
-	EVP_PKEY *ca_key = pki_key(pki_path(pki->ca, "ca.key"));
 	FILE *file = pki_open(path, "r");
 	X509 *crt = PEM_read_X509(file, NULL, NULL, NULL);
 
 	fclose(file);
 	assert_non_null(crt);
-	X509_gmtime_adj(X509_getm_notBefore(crt), from_s);
-	X509_gmtime_adj(X509_getm_notAfter(crt), until_s);
+	return crt;
+}
+
+/** Sign a certificate anew, write it, and free it. */
+static inline void pki_sign(struct pki *pki, const char *path, X509 *crt)
+{
+	EVP_PKEY *ca_key = pki_key(pki_path(pki->ca, "ca.key"));
+	FILE *file = pki_open(path, "w");
+
 	assert_true(X509_sign(crt, ca_key, EVP_sha256()) > 0);
-	file = pki_open(path, "w");
 	assert_int_equal(PEM_write_X509(file, crt), 1);
 	fclose(file);
 	X509_free(crt);
 	EVP_PKEY_free(ca_key);
+}
+
+/** Give a certificate other dates, in seconds from now. */
+static inline void pki_redate(struct pki *pki, const char *path, long from_s,
+			      long until_s)
+{
+	X509 *crt = pki_certificate(path);
+
+	X509_gmtime_adj(X509_getm_notBefore(crt), from_s);
+	X509_gmtime_adj(X509_getm_notAfter(crt), until_s);
+	pki_sign(pki, path, crt);
+}
+
+/** Give a certificate another extended key usage, e.g. "clientAuth". */
+static inline void pki_set_usage(struct pki *pki, const char *path,
+				 const char *usage)
+{
+	X509 *crt = pki_certificate(path);
+	X509_EXTENSION *extension =
+		X509V3_EXT_conf_nid(NULL, NULL, NID_ext_key_usage, usage);
+	int at = X509_get_ext_by_NID(crt, NID_ext_key_usage, -1);
+
+	assert_non_null(extension);
+	if (at >= 0)
+		X509_EXTENSION_free(X509_delete_ext(crt, at));
+	assert_int_equal(X509_add_ext(crt, extension, -1), 1);
+	X509_EXTENSION_free(extension);
+	pki_sign(pki, path, crt);
 }
 
 /** Give the CA's list another end, in seconds from now. */

@@ -1,4 +1,7 @@
 #include <errno.h>
+#include <fcntl.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -14,7 +17,7 @@ struct tls {
 	struct tls_context *dispatcher, *relay;
 	struct end server, client;
 	struct passport passport;
-	bool crl_strict;
+	bool crl_strict, check_extended_key_usage;
 };
 
 static void tls_init(struct tls *tls)
@@ -29,11 +32,13 @@ static struct tls_context *load(const struct tls *tls, const char *folder,
 				const char *name,
 				const struct passport *passport)
 {
-	const struct tls_options options = {.certs_path = folder,
-					    .name = name,
-					    .passport = passport,
-					    .crl_strict = tls->crl_strict,
-					    .security_level = -1};
+	const struct tls_options options = {
+		.certs_path = folder,
+		.name = name,
+		.passport = passport,
+		.crl_strict = tls->crl_strict,
+		.check_extended_key_usage = tls->check_extended_key_usage,
+		.security_level = -1};
 	struct tls_context *context = NULL;
 	const char *why = "";
 
@@ -505,6 +510,170 @@ static void test_a_weak_key_names_the_option_that_allows_it(void **state)
 	tls_done(&tls);
 }
 
+static void test_extended_key_usage_is_checked_only_when_asked(void **state)
+{
+	struct tls tls;
+
+	(void)state;
+	tls_init(&tls);
+	pki_set_usage(&tls.pki, pki_path(tls.pki.relay, "relay.crt"),
+		      "serverAuth");
+	tls_load(&tls, "None");
+	tls_connect(&tls);
+	assert_true(world_wait(&tls.world, &tls.server.ready, 1));
+	tls_done(&tls);
+
+	tls_init(&tls);
+	tls.check_extended_key_usage = true;
+	pki_set_usage(&tls.pki, pki_path(tls.pki.relay, "relay.crt"),
+		      "serverAuth");
+	tls_load(&tls, "None");
+	expect_refusal(&tls, "certificate verify failed: ", "refused");
+	tls_done(&tls);
+}
+
+/* A client of the test's own, for what ours would not do. */
+
+static SSL *raw_client(struct tls *tls, int fd, int version)
+{
+	SSL_CTX *ssl_ctx = SSL_CTX_new(TLS_client_method());
+	SSL *ssl;
+
+	SSL_CTX_set_security_level(ssl_ctx, 0);
+	SSL_CTX_set_min_proto_version(ssl_ctx, version);
+	SSL_CTX_set_max_proto_version(ssl_ctx, version);
+	assert_int_equal(
+		SSL_CTX_use_certificate_chain_file(
+			ssl_ctx, pki_path(tls->pki.relay, "relay.crt")),
+		1);
+	assert_int_equal(SSL_CTX_use_PrivateKey_file(
+				 ssl_ctx, pki_path(tls->pki.relay, "relay.key"),
+				 SSL_FILETYPE_PEM),
+			 1);
+	ssl = SSL_new(ssl_ctx);
+	SSL_CTX_free(ssl_ctx);
+	SSL_set_fd(ssl, fd);
+	SSL_set_connect_state(ssl);
+	fcntl(fd, F_SETFL, O_NONBLOCK);
+	return ssl;
+}
+
+/* @return what SSL_do_handshake() came to, 1 is success */
+static int handshake(struct tls *tls, SSL *ssl)
+{
+	int r = 0;
+
+	for (int i = 0; i < 1000; i++) {
+		ERR_clear_error();
+		r = SSL_do_handshake(ssl);
+		if (r == 1 || SSL_get_error(ssl, r) != SSL_ERROR_WANT_READ)
+			break;
+		world_turns(&tls->world, 1);
+	}
+	return r;
+}
+
+static void expect_nothing_to_resume(int version)
+{
+	struct tls tls;
+	int fds[2];
+	SSL *ssl;
+	char c;
+
+	tls_init(&tls);
+	tls_load(&tls, "None");
+	tcp_pair(fds);
+	ssl = raw_client(&tls, fds[0], version);
+	tls_accept(&tls, fds[1], NULL);
+	assert_int_equal(handshake(&tls, ssl), 1);
+	assert_true(world_wait(&tls.world, &tls.server.ready, 1));
+	/* TLS 1.3 sends its tickets after the handshake. */
+	world_turns(&tls.world, 3);
+	assert_int_equal(SSL_read(ssl, &c, 1), -1);
+	assert_false(SSL_SESSION_is_resumable(SSL_get_session(ssl)));
+	SSL_free(ssl);
+	close(fds[0]);
+	tls_done(&tls);
+}
+
+static void test_no_session_can_be_resumed(void **state)
+{
+	(void)state;
+	expect_nothing_to_resume(TLS1_2_VERSION);
+	expect_nothing_to_resume(TLS1_3_VERSION);
+}
+
+static void test_a_renegotiation_is_refused(void **state)
+{
+	struct tls tls;
+	int fds[2];
+	SSL *ssl;
+
+	(void)state;
+	tls_init(&tls);
+	tls_load(&tls, "None");
+	tcp_pair(fds);
+	ssl = raw_client(&tls, fds[0], TLS1_2_VERSION);
+	tls_accept(&tls, fds[1], NULL);
+	assert_int_equal(handshake(&tls, ssl), 1);
+	assert_true(world_wait(&tls.world, &tls.server.ready, 1));
+	assert_int_equal(SSL_renegotiate(ssl), 1);
+	assert_int_equal(handshake(&tls, ssl), -1);
+	assert_int_equal(SSL_get_error(ssl, -1), SSL_ERROR_SSL);
+	assert_int_equal(ERR_GET_REASON(ERR_peek_error()),
+			 SSL_R_NO_RENEGOTIATION);
+	SSL_free(ssl);
+	close(fds[0]);
+	tls_done(&tls);
+}
+
+static void test_tls_1_1_is_refused(void **state)
+{
+	struct tls tls;
+	int fds[2];
+	SSL *ssl;
+
+	(void)state;
+	tls_init(&tls);
+	tls_load(&tls, "None");
+	tcp_pair(fds);
+	ssl = raw_client(&tls, fds[0], TLS1_1_VERSION);
+	tls_accept(&tls, fds[1], NULL);
+	assert_int_equal(handshake(&tls, ssl), -1);
+	assert_true(world_wait(&tls.world, &tls.server.closed, 1));
+	assert_string_equal(tls.server.why, "TLS: unsupported protocol");
+	SSL_free(ssl);
+	close(fds[0]);
+	tls_done(&tls);
+}
+
+static void test_a_client_without_a_certificate_is_refused(void **state)
+{
+	SSL_CTX *ssl_ctx = SSL_CTX_new(TLS_client_method());
+	struct tls tls;
+	int fds[2];
+	SSL *ssl;
+
+	(void)state;
+	tls_init(&tls);
+	tls_load(&tls, "None");
+	tcp_pair(fds);
+	ssl = SSL_new(ssl_ctx);
+	SSL_set_fd(ssl, fds[0]);
+	SSL_set_connect_state(ssl);
+	fcntl(fds[0], F_SETFL, O_NONBLOCK);
+	tls_accept(&tls, fds[1], NULL);
+	handshake(&tls, ssl);
+	assert_true(world_wait(&tls.world, &tls.server.closed, 1));
+	assert_string_equal(tls.server.why,
+			    "TLS: peer did not return a certificate");
+	assert_int_equal(tls.server.ready, 0);
+	SSL_free(ssl);
+	SSL_CTX_free(ssl_ctx);
+	close(fds[0]);
+	tls_done(&tls);
+}
+
 static void test_a_slow_tls_peer_pauses_and_goes_on(void **state)
 {
 	struct tls tls;
@@ -561,6 +730,13 @@ int main(void)
 			test_files_that_are_missing_or_wrong_are_named),
 		cmocka_unit_test(
 			test_a_weak_key_names_the_option_that_allows_it),
+		cmocka_unit_test(
+			test_extended_key_usage_is_checked_only_when_asked),
+		cmocka_unit_test(test_no_session_can_be_resumed),
+		cmocka_unit_test(test_a_renegotiation_is_refused),
+		cmocka_unit_test(test_tls_1_1_is_refused),
+		cmocka_unit_test(
+			test_a_client_without_a_certificate_is_refused),
 		cmocka_unit_test(test_a_slow_tls_peer_pauses_and_goes_on),
 	};
 
