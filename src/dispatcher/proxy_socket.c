@@ -130,14 +130,21 @@ static struct open_request *add_request(struct proxy_connection *connection)
 	return request;
 }
 
+/* Eight bytes of ASCII at a time, since nearly all text is. */
 static bool is_utf8(struct span text)
 {
 	while (text.len > 0) {
+		size_t len = sizeof(uint64_t);
+		uint64_t eight = 0;
 		uint32_t code;
-		size_t len = utf8_decode(text, &code);
 
+		memcpy(&eight, text.ptr, text.len < len ? text.len : len);
+		if (eight & 0x8080808080808080u)
+			len = utf8_decode(text, &code);
 		if (len == 0)
 			return false;
+		if (len >= text.len)
+			return true;
 		text = span_make(text.ptr + len, text.len - len);
 	}
 	return true;
