@@ -316,7 +316,7 @@ static int measure(struct bench *bench, const volatile sig_atomic_t *stop)
 {
 	const struct bench_options *o = bench->options;
 	struct bench_result *result = bench->result;
-	double cpu_us[BENCH_MAX_PIDS];
+	double cpu_us[BENCH_MAX_PIDS] = {0};
 	uint64_t start_us;
 	int rc;
 

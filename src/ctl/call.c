@@ -242,8 +242,12 @@ static int send_update(struct test_call *call, enum party party)
 	if (rc != CTL_OK)
 		return rc;
 	if (reply->kind != PROXY_REPLY_PORTS ||
-	    reply->count != call->options->streams)
+	    reply->count != call->options->streams) {
+		/* A refused offer leaves nothing to remove. */
+		if (party == PARTY_CALLER && reply->kind == PROXY_REPLY_ERROR)
+			call->asked = false;
 		return refuse(call, reply);
+	}
 	for (size_t i = 0; i < reply->count; i++) {
 		/* What one party's SDP is answered with is for the other. */
 		struct endpoint to = {reply->ip, reply->ports[i]};
@@ -259,7 +263,7 @@ static int send_update(struct test_call *call, enum party party)
 static int send_remove(struct test_call *call)
 {
 	CLEANUP(buf_done) struct buf request = {0};
-	struct proxy_reply reply;
+	struct proxy_reply reply = {.kind = PROXY_REPLY_STRANGE};
 	int rc;
 
 	proxy_write_remove(&request, &call->names);

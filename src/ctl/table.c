@@ -169,6 +169,8 @@ void table_write(const struct table *table, struct buf *out)
 	size_t widths[TABLE_MAX_COLUMNS] = {0};
 	size_t n = table->column_count;
 
+	if (n == 0 || n > TABLE_MAX_COLUMNS)
+		return;
 	for (size_t i = 0; i < n; i++) {
 		titles[i] = table->columns[i].title;
 		widths[i] = width_of(titles[i]);

@@ -2,8 +2,13 @@
 /**
  * @file net/http_server.h  HTTP for the control channel (libevent's evhttp)
  *
- * Small requests and JSON answers on a UNIX socket. Bodies over 64 KiB are refused.
- * A handler may answer later: the request stays until http_answer().
+ * Small requests and JSON answers on a UNIX socket. Limits: a body of 64 KiB, headers of
+ * 16 KiB, 30 s without a byte; GET, HEAD, POST, PUT and DELETE. A target that is no path, or that
+ * hides a zero byte, is answered 400 without the handler. Without descriptors or memory,
+ * accepting pauses for 100 ms.
+ *
+ * A handler may answer later: the request stays until http_answer(), also when the client has
+ * gone or the server was freed meanwhile.
  */
 #include <sys/types.h>
 
