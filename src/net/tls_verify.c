@@ -49,13 +49,17 @@ static void format_subject(X509 *certificate, char *text, size_t size)
 	BIO_free(out);
 }
 
-static void explain(X509 *certificate, const char *what, char *why)
+static void explain(X509 *certificate, int error, char *why)
 {
+	bool too_weak = error == X509_V_ERR_EE_KEY_TOO_SMALL ||
+			error == X509_V_ERR_CA_KEY_TOO_SMALL ||
+			error == X509_V_ERR_CA_MD_TOO_WEAK;
 	char subject[160];
 
 	format_subject(certificate, subject, sizeof(subject));
-	snprintf(why, TLS_REASON_SIZE, "certificate verify failed: %s (%s)",
-		 what, subject);
+	snprintf(why, TLS_REASON_SIZE, "certificate verify failed: %s (%s)%s",
+		 X509_verify_cert_error_string(error), subject,
+		 too_weak ? "; a lower security_level allows it" : "");
 }
 
 static int verify_chain(const struct tls_context *context, X509 *certificate,
@@ -91,8 +95,7 @@ static int verify_chain(const struct tls_context *context, X509 *certificate,
 		r = 0;
 	} else {
 		*ret_error = X509_STORE_CTX_get_error(store_ctx);
-		explain(certificate, X509_verify_cert_error_string(*ret_error),
-			why);
+		explain(certificate, *ret_error, why);
 	}
 	X509_STORE_CTX_free(store_ctx);
 	return r;

@@ -168,23 +168,18 @@ static inline void pki_write(const char *path, const char *text)
 	fclose(file);
 }
 
-/** A self-signed 1024-bit RSA certificate, as relay.crt and relay.key. */
+/** A certificate with a 1024-bit RSA key, as relay.crt and relay.key. */
 static inline void pki_make_weak(struct pki *pki)
 {
+	const char *path = pki_path(pki->relay, "relay.crt");
+	X509 *crt = pki_certificate(path);
 	EVP_PKEY *key = EVP_RSA_gen(1024);
-	X509 *crt = X509_new();
 	FILE *file;
 
-	X509_set_pubkey(crt, key);
-	X509_gmtime_adj(X509_getm_notBefore(crt), -3600);
-	X509_gmtime_adj(X509_getm_notAfter(crt), 3600);
-	assert_true(X509_sign(crt, key, EVP_sha256()) > 0);
-	file = pki_open(pki_path(pki->relay, "relay.crt"), "w");
-	PEM_write_X509(file, crt);
-	fclose(file);
+	assert_int_equal(X509_set_pubkey(crt, key), 1);
+	pki_sign(pki, path, crt);
 	file = pki_open(pki_path(pki->relay, "relay.key"), "w");
 	PEM_write_PrivateKey(file, key, NULL, NULL, 0, NULL, NULL);
 	fclose(file);
-	X509_free(crt);
 	EVP_PKEY_free(key);
 }

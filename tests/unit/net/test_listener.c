@@ -71,6 +71,11 @@ static void accepted(int fd, const struct endpoint *peer, void *arg)
 	loop_stop(s->loop);
 }
 
+static void turn_over(void *arg)
+{
+	loop_stop(arg);
+}
+
 static void run(struct setup *s)
 {
 	timer_start(s->watchdog, 10 * US_PER_S);
@@ -328,7 +333,7 @@ test_without_descriptors_it_pauses_and_the_client_waits(void **state)
 	none.rlim_cur = 3;
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
 	for (int i = 0; i < 100; i++) {
-		loop_defer(s->loop, (timer_h *)loop_stop, s->loop);
+		loop_defer(s->loop, turn_over, s->loop);
 		loop_run(s->loop);
 	}
 	setrlimit(RLIMIT_NOFILE, &before);

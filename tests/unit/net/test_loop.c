@@ -159,6 +159,11 @@ static void test_the_time_stands_still_within_a_turn(void **state)
 	loop_free(record.loop);
 }
 
+static void turn_over(void *arg)
+{
+	loop_stop(arg);
+}
+
 static void readable(int fd, void *arg)
 {
 	struct record *record = arg;
@@ -187,7 +192,7 @@ test_a_watch_is_called_while_there_is_something_to_read(void **state)
 	assert_int_equal(record.calls, 2);
 	assert_null(record.watch);
 	/* Freed: nobody looks at the third byte. */
-	loop_defer(record.loop, (timer_h *)loop_stop, record.loop);
+	loop_defer(record.loop, turn_over, record.loop);
 	loop_run(record.loop);
 	assert_int_equal(record.calls, 2);
 	close(fds[0]);
