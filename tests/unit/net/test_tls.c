@@ -215,6 +215,25 @@ test_a_resumed_connection_misses_nothing_that_tls_holds(void **state)
 	tls_done(&tls);
 }
 
+static void test_lines_and_the_close_behind_them_come_in_order(void **state)
+{
+	struct tls tls;
+
+	(void)state;
+	tls_init(&tls);
+	tls_load(&tls, "None");
+	tls_connect(&tls);
+	assert_true(world_wait(&tls.world, &tls.client.ready, 1));
+	for (int i = 0; i < 5000; i++)
+		conn_write(tls.client.conn, SPAN("expired {}\r\n"));
+	conn_close(tls.client.conn);
+	tls.client.conn = NULL;
+	assert_true(world_wait(&tls.world, &tls.server.closed, 1));
+	assert_int_equal(tls.server.lines, 5000);
+	assert_string_equal(tls.server.why, "closed by peer");
+	tls_done(&tls);
+}
+
 static void expect_refusal(struct tls *tls, const char *server_says,
 			   const char *client_says)
 {
@@ -576,6 +595,41 @@ static int handshake(struct tls *tls, SSL *ssl)
 	return r;
 }
 
+/* Half a close, by close_notify: `openssl s_client` and Python do that. */
+static void
+test_a_tls_client_that_has_sent_all_still_gets_its_answers(void **state)
+{
+	char text[32] = "";
+	struct tls tls;
+	int fds[2];
+	SSL *ssl;
+
+	(void)state;
+	tls_init(&tls);
+	tls_load(&tls, "None");
+	tls.server.echo = true;
+	tls.server.pause_after = 1;
+	tcp_pair(fds);
+	ssl = raw_client(&tls, fds[0], TLS1_3_VERSION);
+	tls_accept(&tls, fds[1], NULL);
+	assert_int_equal(handshake(&tls, ssl), 1);
+	assert_int_equal(SSL_write(ssl, "1\r\n2\r\n", 6), 6);
+	assert_int_equal(SSL_shutdown(ssl), 0);
+	assert_true(world_wait(&tls.world, &tls.server.lines, 1));
+	world_turns(&tls.world, 5);
+	conn_resume(tls.server.conn);
+	assert_true(world_wait(&tls.world, &tls.server.closed, 1));
+	world_turns(&tls.world, 5);
+	for (int len = 0, n = 0; len < 6; len += n) {
+		n = SSL_read(ssl, text + len, 6);
+		assert_true(n > 0);
+	}
+	assert_string_equal(text, "1\r\n2\r\n");
+	SSL_free(ssl);
+	close(fds[0]);
+	tls_done(&tls);
+}
+
 static void expect_nothing_to_resume(int version)
 {
 	struct tls tls;
@@ -708,6 +762,10 @@ int main(void)
 		cmocka_unit_test(test_a_four_megabyte_line_comes_whole),
 		cmocka_unit_test(
 			test_a_resumed_connection_misses_nothing_that_tls_holds),
+		cmocka_unit_test(
+			test_lines_and_the_close_behind_them_come_in_order),
+		cmocka_unit_test(
+			test_a_tls_client_that_has_sent_all_still_gets_its_answers),
 		cmocka_unit_test(test_a_wrong_passport_names_the_attribute),
 		cmocka_unit_test(
 			test_a_passport_for_an_attribute_that_is_missing_fails),
