@@ -69,13 +69,18 @@ static void forget_remote(struct learning *l)
 	l->has_udptl_seq = false;
 }
 
-void learning_sdp_changed(struct learning *l, uint64_t now_us)
+void learning_sdp_changed(struct learning *l, const struct endpoint *before,
+			  const struct endpoint *after, uint64_t now_us)
 {
 	if (is_set(&l->remote)) {
-		l->replaced[l->replaced_next] = l->remote;
+		l->replaced[l->replaced_next] =
+			(struct learning_replaced){l->remote, *before};
 		l->replaced_next =
 			(uint8_t)((l->replaced_next + 1) % LEARNING_REPLACED);
 	}
+	for (size_t i = 0; i < LEARNING_REPLACED; i++)
+		if (endpoint_equal(&l->replaced[i].sdp, after))
+			l->replaced[i] = (struct learning_replaced){0};
 	forget_remote(l);
 	clear_candidates(l);
 	l->changed_us = now_us;
@@ -148,7 +153,7 @@ static bool is_refused(const struct ip_addr *ip, bool local_is_loopback)
 static bool is_replaced(const struct learning *l, const struct endpoint *source)
 {
 	for (size_t i = 0; i < LEARNING_REPLACED; i++)
-		if (endpoint_equal(&l->replaced[i], source))
+		if (endpoint_equal(&l->replaced[i].remote, source))
 			return true;
 	return false;
 }

@@ -64,6 +64,12 @@ struct learning_candidate {
 			    */
 };
 
+/** A remote that new SDP has replaced, and the SDP that it was learned under.
+ */
+struct learning_replaced {
+	struct endpoint remote, sdp;
+};
+
 /** What is known of one component of one party. Zero it, then learning_init().
  */
 struct learning {
@@ -78,7 +84,7 @@ struct learning {
 	uint64_t changed_us; /* when new SDP replaced another address; 0: never
 			      */
 	uint8_t replaced_next;
-	struct endpoint replaced[LEARNING_REPLACED];
+	struct learning_replaced replaced[LEARNING_REPLACED];
 	struct learning_candidate candidates[LEARNING_CANDIDATES];
 };
 
@@ -116,9 +122,15 @@ const char *learning_verdict_name(enum learning_verdict verdict);
 
 void learning_init(struct learning *l, enum component component);
 
-/** New SDP named another address: learn anew, and the old remote is a stranger.
+/**
+ * New SDP named another address: learn anew, and the old remote is a stranger,
+ * until the SDP that it was learned under comes back (music on hold, and then
+ * the phone again).
+ *
+ * @param before, after  Of this component; may be unset
  */
-void learning_sdp_changed(struct learning *l, uint64_t now_us);
+void learning_sdp_changed(struct learning *l, const struct endpoint *before,
+			  const struct endpoint *after, uint64_t now_us);
 
 /**
  * The way of nearly all packets: does this one come from the remote?

@@ -6,6 +6,9 @@
 #define IP4_HEADER_LEN 20
 #define IP6_HEADER_LEN 40
 
+/* Lone packets that are still received as a batch after a burst. */
+#define BURST_TAIL 4
+
 /** One batch from one socket on its way to the other party. */
 struct pass {
 	struct worker *worker;
@@ -107,20 +110,23 @@ static unsigned receive_many(struct worker *w, struct port *from)
 
 /* A phone sends a packet every 20 ms: then recvfrom() is cheaper than
  * recvmmsg() by a tenth. A port that has something in two turns of the loop
- * running is in a burst, until a batch of it has one packet only. A socket
- * drops packets only in a burst, so nothing of what SO_RXQ_OVFL says is missed.
- */
+ * running is in a burst. Only then can its socket have dropped packets, and
+ * SO_RXQ_OVFL says so with the next packet that found room: so a few more are
+ * read that way. */
 static unsigned receive_batch(struct worker *w, struct port *from)
 {
 	unsigned count;
 
 	if (from->served_turn + 1 == w->turn)
-		from->in_burst = true;
+		from->burst = BURST_TAIL;
 	from->served_turn = w->turn;
-	if (!from->in_burst)
+	if (from->burst == 0)
 		return receive_one(w, from);
 	count = receive_many(w, from);
-	from->in_burst = count > 1;
+	if (count > 1)
+		from->burst = BURST_TAIL;
+	else if (count == 1)
+		from->burst--;
 	return count;
 }
 
@@ -411,7 +417,7 @@ void path_finish(struct worker *w, struct media_stream *stream)
 {
 	for (unsigned party = 0; party < PARTY_COUNT; party++)
 		for (unsigned i = 0; i < COMPONENT_COUNT; i++) {
-			stream->ports[party][i].in_burst = true;
+			stream->ports[party][i].burst = BURST_TAIL;
 			path_serve(w, &stream->ports[party][i]);
 		}
 	for (unsigned party = 0; party < PARTY_COUNT; party++)

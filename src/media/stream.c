@@ -23,6 +23,7 @@ static void learn_anew(struct port *c, const struct endpoint *sdp,
 		       uint64_t changed_us)
 {
 	struct worker *w = c->stream->worker;
+	struct endpoint before = c->sdp;
 	unsigned dropped = held_clear(&c->held, &w->held);
 
 	if (dropped > 0)
@@ -30,7 +31,7 @@ static void learn_anew(struct port *c, const struct endpoint *sdp,
 	c->sdp = learning_component_sdp(sdp, c->component);
 	c->sdp_usable = learning_sdp_is_usable(w->learning, &c->sdp,
 					       &c->stream->local[c->party]);
-	learning_sdp_changed(&c->learning, changed_us);
+	learning_sdp_changed(&c->learning, &before, &c->sdp, changed_us);
 	media_port_show_remote(c);
 }
 

@@ -56,7 +56,7 @@ struct port {
 	/* worker: */
 	uint32_t rxq_dropped; /* the kernel's count at the last packet */
 	uint32_t served_turn; /* of the worker's loop */
-	bool in_burst;        /* expect more than one packet */
+	uint8_t burst;        /* expect more than one packet at a time */
 	bool sdp_usable;
 	struct endpoint sdp; /* of this component */
 	struct learning learning;

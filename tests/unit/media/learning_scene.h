@@ -81,6 +81,14 @@ static inline void wait_us(struct scene *s, uint64_t us)
 	s->facts.now_us += us;
 }
 
+static inline void new_sdp(struct scene *s, const char *address)
+{
+	struct endpoint before = s->sdp;
+
+	s->sdp = endpoint(address);
+	learning_sdp_changed(&s->l, &before, &s->sdp, s->facts.now_us);
+}
+
 static inline struct packet_facts rtp(uint16_t seq)
 {
 	return (struct packet_facts){.kind = PACKET_RTP,

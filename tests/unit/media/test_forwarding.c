@@ -234,6 +234,49 @@ static void test_a_flood_at_one_stream_does_not_starve_another(void **state)
 	end_call(&flooded);
 }
 
+static uint64_t sum_from_caller(const struct media_snapshot *snapshot)
+{
+	const struct media_counters *from =
+		&snapshot->from[PARTY_CALLER][COMPONENT_RTP];
+	uint64_t sum = from->packets;
+
+	for (unsigned why = 0; why < DROP_COUNT; why++)
+		sum += from->drops[why];
+	return sum;
+}
+
+#define OVERFLOW 5000 /* more than any receive buffer that we ask for */
+
+static void test_what_the_receive_buffer_drops_is_counted(void **state)
+{
+	const struct media_counters *from;
+	uint64_t deadline;
+	struct call call;
+
+	(void)state;
+	call = (struct call){.media = start_media(LEARNING_SAFE, LONG_US)};
+	assert_int_equal(media_session_new(&call.session, call.media), 0);
+	for (enum party party = 0; party < PARTY_COUNT; party++) {
+		call.phones[party] = open_phone(call.media, AF_INET);
+		open_pair(call.media, AF_INET, &call.pairs[party]);
+	}
+	for (uint16_t i = 0; i < OVERFLOW; i++) /* nobody reads yet */
+		say_rtp(&call, PARTY_CALLER, i);
+	assert_int_equal(
+		media_stream_new(&call.stream, call.session, call.pairs), 0);
+	deadline = clock_mono_us() + DEADLINE_MS * US_PER_MS;
+	do {
+		/* Each packet tells what was dropped before it. */
+		say_rtp(&call, PARTY_CALLER, 0);
+		poll(NULL, 0, 1);
+		media_stream_read(call.stream, &call.final);
+		from = &call.final.from[PARTY_CALLER][COMPONENT_RTP];
+		assert_true(clock_mono_us() < deadline);
+	} while (from->drops[DROP_RECEIVE_FULL] == 0);
+	assert_true(sum_from_caller(&call.final) >= OVERFLOW);
+	end_call(&call);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -255,6 +298,7 @@ int main(void)
 			test_one_message_that_fails_does_not_take_the_others_along),
 		cmocka_unit_test(
 			test_a_flood_at_one_stream_does_not_starve_another),
+		cmocka_unit_test(test_what_the_receive_buffer_drops_is_counted),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

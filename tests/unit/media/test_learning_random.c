@@ -87,7 +87,7 @@ static enum learning_rank true_rank(const struct world *w, unsigned from)
 	if (endpoint_equal(ep, &w->s.sdp))
 		return RANK_SDP;
 	for (unsigned i = 0; i < LEARNING_REPLACED; i++)
-		if (endpoint_equal(ep, &w->s.l.replaced[i]))
+		if (endpoint_equal(ep, &w->s.l.replaced[i].remote))
 			return RANK_STRANGER;
 	if (ip_equal(&ep->ip, &w->s.sdp.ip) ||
 	    ip_equal(&ep->ip, &w->s.known[0].ip))
@@ -276,8 +276,7 @@ static void step_tick(struct world *w)
 
 static void step_new_sdp(struct world *w)
 {
-	w->s.sdp = w->sources[next_random(w, 2) ? 0 : 11];
-	learning_sdp_changed(&w->s.l, w->s.facts.now_us);
+	new_sdp(&w->s, source_names[next_random(w, 2) ? 0 : 11]);
 	held_clear(&w->held, &w->budget);
 	reset_history(w);
 	w->remote = -1;

@@ -26,8 +26,7 @@ static void test_new_sdp_makes_the_old_remote_a_stranger(void **state)
 	(void)state;
 	start(&s, COMPONENT_RTP);
 	sent(&s, SDP_ADDRESS, rtp(1));
-	s.sdp = endpoint("198.51.100.7:8000");
-	learning_sdp_changed(&s.l, s.facts.now_us);
+	new_sdp(&s, "198.51.100.7:8000");
 	assert_remote(&s, "none:0");
 	/* Its IP address is that of the SDP, and yet: */
 	assert_dropped(sent(&s, SDP_ADDRESS, rtp(2)), DROP_NOT_OPEN);
@@ -43,8 +42,7 @@ test_a_replaced_remote_may_prove_itself_after_settle_time(void **state)
 	(void)state;
 	start(&s, COMPONENT_RTP);
 	sent(&s, SIGNALLING_SOURCE, rtp(1));
-	s.sdp = endpoint("198.51.100.7:8000");
-	learning_sdp_changed(&s.l, s.facts.now_us);
+	new_sdp(&s, "198.51.100.7:8000");
 	wait_us(&s, SETTLE - 1);
 	assert_dropped(sent(&s, SIGNALLING_SOURCE, rtp(2)), DROP_NOT_OPEN);
 	wait_us(&s, 1);
@@ -59,9 +57,28 @@ static void test_a_replaced_remote_that_new_sdp_names_is_rank_1(void **state)
 	(void)state;
 	start(&s, COMPONENT_RTP);
 	sent(&s, SIGNALLING_SOURCE, rtp(1));
-	s.sdp = endpoint(SIGNALLING_SOURCE);
-	learning_sdp_changed(&s.l, s.facts.now_us);
+	new_sdp(&s, SIGNALLING_SOURCE);
 	assert_confirmed(sent(&s, SIGNALLING_SOURCE, rtp(2)), RULE_SDP);
+}
+
+static void
+test_a_replaced_remote_is_itself_again_when_its_sdp_comes_back(void **state)
+{
+	struct scene s;
+
+	(void)state;
+	start(&s, COMPONENT_RTP);
+	s.config.mode = LEARNING_STRICT;
+	sent(&s, SIGNALLING_SOURCE, rtp(1));
+	new_sdp(&s, "198.51.100.200:9000"); /* music on hold */
+	assert_confirmed(sent(&s, "198.51.100.200:9000", rtp_of(9, 1)),
+			 RULE_SDP);
+	assert_dropped(sent(&s, SIGNALLING_SOURCE, rtp(2)),
+		       DROP_NOT_THE_REMOTE);
+	new_sdp(&s, SDP_ADDRESS);
+	assert_dropped(sent(&s, "198.51.100.200:9000", rtp_of(9, 2)),
+		       DROP_STRICT);
+	assert_confirmed(sent(&s, SIGNALLING_SOURCE, rtp(3)), RULE_KNOWN_IP);
 }
 
 static void test_new_sdp_drops_what_candidates_had_proved(void **state)
@@ -72,7 +89,7 @@ static void test_new_sdp_drops_what_candidates_had_proved(void **state)
 	start(&s, COMPONENT_RTP);
 	for (uint16_t seq = 1; seq <= 3; seq++)
 		sent(&s, STRANGER, rtp(seq));
-	learning_sdp_changed(&s.l, s.facts.now_us);
+	new_sdp(&s, "198.51.100.7:8000");
 	assert_false(learning_is_waiting(&s.l));
 	wait_us(&s, SETTLE);
 	assert_verdict(sent(&s, STRANGER, rtp(4)), LEARNING_HOLD);
@@ -354,7 +371,7 @@ test_first_packet_does_not_let_a_replaced_remote_back_at_once(void **state)
 	start(&s, COMPONENT_RTP);
 	s.config.mode = LEARNING_FIRST_PACKET;
 	sent(&s, STRANGER, rtp(1));
-	learning_sdp_changed(&s.l, s.facts.now_us);
+	new_sdp(&s, "198.51.100.7:8000");
 	assert_dropped(sent(&s, STRANGER, rtp(2)), DROP_NOT_OPEN);
 	assert_confirmed(sent(&s, STRANGER_B, rtp(3)), RULE_FIRST_PACKET);
 }
@@ -369,6 +386,8 @@ int main(void)
 			test_a_replaced_remote_may_prove_itself_after_settle_time),
 		cmocka_unit_test(
 			test_a_replaced_remote_that_new_sdp_names_is_rank_1),
+		cmocka_unit_test(
+			test_a_replaced_remote_is_itself_again_when_its_sdp_comes_back),
 		cmocka_unit_test(test_new_sdp_drops_what_candidates_had_proved),
 		cmocka_unit_test(
 			test_the_same_ssrc_goes_on_from_a_new_address_after_silence),
