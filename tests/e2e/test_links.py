@@ -133,4 +133,6 @@ def test_a_relay_that_stops_reports_its_sessions_as_expired(original_dispatcher)
     assert sorted(expired) == ["c1@x", "c2@x"]
     for session in expired.values():
         assert list(session) == SESSION_KEYS + ["timed_out", "dialog_id", "all_streams_ice"]
+    assert original_dispatcher.next_line() is None
+    original_dispatcher.peer.close()
     assert relay.wait_exit() == 0
