@@ -137,6 +137,16 @@ static struct rig_end *make_end_of(struct rig *rig, int fd)
 	return end;
 }
 
+struct rig_end *rig_client(struct rig *rig, const struct endpoint *to)
+{
+	struct rig_end *end = make_end(rig);
+
+	assert_int_equal(conn_dial(&end->conn, rig->loop, to, NULL, &limits,
+				   &end_handlers, end),
+			 0);
+	return end;
+}
+
 struct rig_end *rig_dial(struct rig *rig, const char *address)
 {
 	struct endpoint to = relay_peers_address(rig->peers);

@@ -55,6 +55,8 @@ struct rig_end *rig_relay(struct rig *rig, const char *address,
 /** The same, without an answer to `sessions`. */
 struct rig_end *rig_dial(struct rig *rig, const char *address);
 struct rig_end *rig_proxy(struct rig *rig);
+/** A client of something else that listens on TCP. */
+struct rig_end *rig_client(struct rig *rig, const struct endpoint *to);
 void rig_end_close(struct rig_end *end);
 void rig_end_free(struct rig_end *end);
 
