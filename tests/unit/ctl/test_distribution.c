@@ -52,6 +52,7 @@ static void test_large_values_are_at_most_one_percent_too_high(void **state)
 		uint64_t found;
 
 		d = (struct distribution){0};
+		distribution_add(&d, 0);
 		distribution_add(&d, value);
 		distribution_add(&d, value);
 		distribution_add(&d, UINT64_MAX);
