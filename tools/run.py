@@ -209,7 +209,7 @@ class Run:
         for folder in self.made:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def go(self):
+    def start_all(self):
         self.make_folders()
         self.make_certificates()
         self.write_config()
@@ -218,6 +218,9 @@ class Run:
         self.wait_for(lambda relays: relays is not None, 'the dispatcher does not answer')
         self.start('media-relay')
         self.wait_for(lambda relays: relays, 'the relay is not connected')
+
+    def go(self):
+        self.start_all()
         self.say_ready()
         while True:
             self.look()
