@@ -162,7 +162,7 @@ static bool append(struct conn *conn, struct span bytes)
 	}
 	output = bufferevent_get_output(conn->bev);
 	was_empty = evbuffer_get_length(output) == 0;
-	if (was_empty)
+	if (was_empty && conn->ssl)
 		evbuffer_expand(output, OUTPUT_PIECE);
 	if (evbuffer_add(output, bytes.ptr, bytes.len) < 0)
 		return false;
