@@ -149,3 +149,13 @@ bool log_limit_allows(struct log_limit *limit, uint64_t now_us,
 	limit->used++;
 	return true;
 }
+
+const char *log_left_out(uint64_t suppressed,
+			 char text[static LOG_LEFT_OUT_SIZE])
+{
+	text[0] = '\0';
+	if (suppressed > 0)
+		snprintf(text, LOG_LEFT_OUT_SIZE, " (%llu such lines left out)",
+			 (unsigned long long)suppressed);
+	return text;
+}

@@ -57,3 +57,10 @@ struct log_limit {
  */
 bool log_limit_allows(struct log_limit *limit, uint64_t now_us,
 		      uint64_t *ret_suppressed);
+
+#define LOG_LEFT_OUT_SIZE 64
+
+/** For the end of a limited line: " (7 such lines left out)", or "" for none.
+ * @return text */
+const char *log_left_out(uint64_t suppressed,
+			 char text[static LOG_LEFT_OUT_SIZE]);

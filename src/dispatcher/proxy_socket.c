@@ -243,14 +243,14 @@ static const struct conn_handlers proxy_handlers = {
 static void refuse(struct proxy_socket *sock, int fd, const char *why)
 {
 	uint64_t suppressed;
+	char left_out[LOG_LEFT_OUT_SIZE];
 
 	close(fd);
 	sock->counters.refused++;
 	if (log_limit_allows(&sock->refused_limit, loop_now_us(sock->loop),
 			     &suppressed))
-		log_warning("SIP proxy connection refused: %s (%llu such lines "
-			    "left out)",
-			    why, (unsigned long long)suppressed);
+		log_warning("SIP proxy connection refused: %s%s", why,
+			    log_left_out(suppressed, left_out));
 }
 
 static void accepted(int fd, const struct endpoint *peer, void *arg)

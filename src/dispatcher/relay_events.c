@@ -46,13 +46,15 @@ static void session_lost(const struct directory_session *session, void *arg)
 	struct relay_events *events = arg;
 	struct span call_id = directory_session_call_id(session);
 	uint64_t suppressed;
+	char left_out[LOG_LEFT_OUT_SIZE];
 
 	events->lost_sessions++;
 	if (log_limit_allows(&events->lost_limit, loop_now_us(events->loop),
 			     &suppressed))
 		log_warning("[%.*s] its relay does not have it any more: its "
-			    "statistics are lost",
-			    SPAN_ARG(call_id));
+			    "statistics are lost%s",
+			    SPAN_ARG(call_id),
+			    log_left_out(suppressed, left_out));
 }
 
 static void log_listing(const struct listing *listing, size_t lost)
@@ -126,15 +128,15 @@ static void log_expired(const struct ended *ended,
 {
 	struct relay_events *events = ended->events;
 	uint64_t suppressed;
+	char left_out[LOG_LEFT_OUT_SIZE];
 
 	if (log_limit_allows(&events->expired_limit, loop_now_us(events->loop),
 			     &suppressed))
-		log_info("[%.*s] relay %s: session expired%s%s (%llu such "
-			 "lines left out)",
+		log_info("[%.*s] relay %s: session expired%s%s%s",
 			 SPAN_ARG(report->call_id),
 			 relay_peer_name(ended->peer),
 			 report->timed_out ? " by timeout" : "", what,
-			 (unsigned long long)suppressed);
+			 log_left_out(suppressed, left_out));
 }
 
 static void session_ended(const struct session_report *report, void *arg)

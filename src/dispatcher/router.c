@@ -39,21 +39,15 @@ static void count_refusal(struct router *router, enum refusal refusal,
 {
 	enum log_level level = refusals[refusal].level;
 	uint64_t suppressed;
+	char left_out[LOG_LEFT_OUT_SIZE];
 
 	router->counters.refused[refusal]++;
 	if (level < log_get_level() ||
 	    !log_limit_allows(&router->limits[refusal],
 			      loop_now_us(router->loop), &suppressed))
 		return;
-	if (suppressed > 0)
-		log_line(level,
-			 "[%.*s] %s refused: %s (%llu such lines left "
-			 "out)",
-			 SPAN_ARG(call_id), what, why,
-			 (unsigned long long)suppressed);
-	else
-		log_line(level, "[%.*s] %s refused: %s", SPAN_ARG(call_id),
-			 what, why);
+	log_line(level, "[%.*s] %s refused: %s%s", SPAN_ARG(call_id), what, why,
+		 log_left_out(suppressed, left_out));
 }
 
 void router_refuse_unreadable(struct router *router, struct span call_id,

@@ -116,17 +116,18 @@ static void log_failover(struct transaction *t, const struct ip_addr *to,
 	struct router *router = t->router;
 	char from_text[ADDR_TEXT_SIZE], to_text[ADDR_TEXT_SIZE];
 	uint64_t suppressed;
+	char left_out[LOG_LEFT_OUT_SIZE];
 
 	router->counters.failovers++;
 	if (!log_limit_allows(&router->failover_limit,
 			      loop_now_us(router->loop), &suppressed))
 		return;
 	log_warning(
-		"[%.*s] relay %s: %s; the call goes on to relay %s (%llu "
-		"such lines left out)",
+		"[%.*s] relay %s: %s; the call goes on to relay %s%s",
 		SPAN_ARG(t->leg.call_id),
 		ip_format(&t->attempts[t->attempt_count - 2].relay, from_text),
-		why, ip_format(to, to_text), (unsigned long long)suppressed);
+		why, ip_format(to, to_text),
+		log_left_out(suppressed, left_out));
 }
 
 /* Nobody is left to be asked, but somebody may still reply. */
@@ -201,6 +202,7 @@ static void undo(struct transaction *t, struct relay_peer *peer)
 		{SPAN("to_tag"), t->leg.to_tag},
 	};
 	uint64_t suppressed;
+	char left_out[LOG_LEFT_OUT_SIZE];
 
 	if (is_in_use(t, relay_peer_ip(peer)))
 		return;
@@ -208,9 +210,9 @@ static void undo(struct transaction *t, struct relay_peer *peer)
 	if (log_limit_allows(&router->late_limit, loop_now_us(router->loop),
 			     &suppressed))
 		log_info("[%.*s] relay %s: its session is not needed any more "
-			 "and is removed (%llu such lines left out)",
+			 "and is removed%s",
 			 SPAN_ARG(t->leg.call_id), relay_peer_name(peer),
-			 (unsigned long long)suppressed);
+			 log_left_out(suppressed, left_out));
 	buf_reset(&router->scratch);
 	relay_request_body(&router->scratch, headers,
 			   t->leg.to_tag.len > 0 ? 3 : 2);

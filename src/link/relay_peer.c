@@ -177,6 +177,7 @@ uint64_t relay_peer_waiting_us(const struct relay_peer *peer)
 static void mark_unresponsive(struct relay_peer *peer, uint64_t now_us)
 {
 	uint64_t suppressed;
+	char left_out[LOG_LEFT_OUT_SIZE];
 
 	peer->peers->counters.timeouts++;
 	if (peer->unresponsive)
@@ -185,13 +186,12 @@ static void mark_unresponsive(struct relay_peer *peer, uint64_t now_us)
 	peer->unresponsive_since_us = now_us;
 	if (log_limit_allows(&peer->peers->timeout_limit, now_us, &suppressed))
 		log_warning(
-			"relay %s left a request unanswered for %.1f s: no "
-			"new calls for it until its next ping (%llu such "
-			"lines left out)",
+			"relay %s left a request unanswered for %.1f s: no new "
+			"calls for it until its next ping%s",
 			peer->name,
 			(double)peer->peers->conf->dispatcher.relay_timeout_us /
 				(double)US_PER_S,
-			(unsigned long long)suppressed);
+			log_left_out(suppressed, left_out));
 }
 
 void relay_peer_check(struct relay_peer *peer, uint64_t now_us)
@@ -268,14 +268,14 @@ static void bad_line(struct relay_peer *peer, const char *what,
 {
 	struct relay_peers *peers = peer->peers;
 	uint64_t suppressed;
+	char left_out[LOG_LEFT_OUT_SIZE];
 
 	if (line.len > 80)
 		line.len = 80;
 	if (log_limit_allows(&peers->line_limit, loop_now_us(peers->loop),
 			     &suppressed))
-		log_warning("relay %s: %s: %.*s (%llu such lines left out)",
-			    peer->name, what, SPAN_ARG(line),
-			    (unsigned long long)suppressed);
+		log_warning("relay %s: %s: %.*s%s", peer->name, what,
+			    SPAN_ARG(line), log_left_out(suppressed, left_out));
 }
 
 static void ping(struct relay_peer *peer, struct span hello)

@@ -20,12 +20,12 @@ static void count_refused(struct relay_peers *peers, const char *name,
 			  const char *why)
 {
 	uint64_t suppressed;
+	char left_out[LOG_LEFT_OUT_SIZE];
 
 	if (log_limit_allows(&peers->refused_limit, loop_now_us(peers->loop),
 			     &suppressed))
-		log_warning("relay connection from %s refused: %s (%llu such "
-			    "lines left out)",
-			    name, why, (unsigned long long)suppressed);
+		log_warning("relay connection from %s refused: %s%s", name, why,
+			    log_left_out(suppressed, left_out));
 }
 
 /* A relay that connects again has lost its old connection, whether we know that

@@ -141,6 +141,17 @@ static void test_a_limit_works_from_the_first_microsecond(void **state)
 	assert_int_equal(left_out, 1);
 }
 
+static void test_what_was_left_out_is_said_only_if_there_is_some(void **state)
+{
+	char text[LOG_LEFT_OUT_SIZE];
+
+	(void)state;
+	assert_string_equal(log_left_out(0, text), "");
+	assert_string_equal(log_left_out(7, text), " (7 such lines left out)");
+	assert_string_equal(log_left_out(UINT64_MAX, text),
+			    " (18446744073709551615 such lines left out)");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -153,6 +164,8 @@ int main(void)
 		cmocka_unit_test(
 			test_a_limit_lets_a_burst_through_and_counts_the_rest),
 		cmocka_unit_test(test_a_limit_works_from_the_first_microsecond),
+		cmocka_unit_test(
+			test_what_was_left_out_is_said_only_if_there_is_some),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
