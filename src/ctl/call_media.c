@@ -390,14 +390,16 @@ static void receive_all(struct call_media *media, size_t leg_index)
 	}
 }
 
-/* Receive until then. */
+/* Receive until then, or a moment longer: to spin for the last millisecond
+ * would take the processor from what is measured. */
 static int receive_until(struct call_media *media, uint64_t until_us)
 {
 	uint64_t now_us = clock_mono_us();
 	int timeout_ms = 0, ready;
 
 	if (until_us > now_us)
-		timeout_ms = (int)((until_us - now_us) / US_PER_MS);
+		timeout_ms =
+			(int)((until_us - now_us + US_PER_MS - 1) / US_PER_MS);
 	ready = poll(media->polls, (nfds_t)leg_count(media), timeout_ms);
 	if (ready < 0)
 		return errno == EINTR ? 0 : -errno;
