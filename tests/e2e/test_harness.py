@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 
 import pytest
 
@@ -75,6 +76,28 @@ def test_a_program_that_does_not_stop_is_killed_and_judged(tmp_path):
         program.stop(deadline=0.1)
 
 
+def test_a_program_does_not_outlive_a_run_that_is_killed(tmp_path):
+    script = ("import os, sys\n"
+              "from mp.process import Process\n"
+              "program = Process('program', ['sleep', '600'], sys.argv[1]).start()\n"
+              "while os.readlink('/proc/%d/exe' % program.pid).find('sleep') < 0: pass\n"
+              "print(program.pid, flush=True)\n"
+              "os.kill(os.getpid(), 9)\n")
+    here = os.path.dirname(os.path.abspath(__file__))
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path / "log")], cwd=here,
+                          stdout=subprocess.PIPE, text=True)
+    pid = int(done.stdout)
+
+    def gone():
+        try:
+            with open("/proc/%d/stat" % pid) as stat:
+                return stat.read().rsplit(")", 1)[1].split()[0] == "Z"
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+
+    wait_for(gone, what="the program of a killed run gone")
+
+
 def test_a_session_that_is_left_is_noticed(call_system):
     call = call_system.call()
     assert call.offer("audio:127.0.0.1:5000:sendrecv:ice=no").ok
@@ -92,9 +115,13 @@ def test_namespaces_of_runs_that_are_gone_are_removed():
     try:
         for name in names:
             subprocess.run(["ip", "netns", "add", name], check=True)
+        left_over = subprocess.Popen(["ip", "netns", "exec", names[0], "sleep", "600"])
+        wait_for(lambda: subprocess.run(["ip", "netns", "pids", names[0]],
+                                        stdout=subprocess.PIPE).stdout, what="sleep inside")
         netns.remove_stale()
         left = os.listdir(netns.NETNS_DIR)
         assert [name in left for name in names] == [False, True, True]
+        assert left_over.wait(5) == -9
     finally:
         for name in names[1:]:
             subprocess.run(["ip", "netns", "del", name], check=False)

@@ -13,6 +13,7 @@ end of every run.
 import ctypes
 import os
 import re
+import signal
 import socket
 import subprocess
 import threading
@@ -38,6 +39,18 @@ def available():
     return None
 
 
+def remove(name):
+    """Remove a namespace of ours, and end what still runs in it."""
+    done = subprocess.run(["ip", "netns", "pids", name], text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    for pid in done.stdout.split():
+        try:
+            os.kill(int(pid), signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+    subprocess.run(["ip", "netns", "del", name], check=False, stderr=subprocess.DEVNULL)
+
+
 def remove_stale():
     """Remove the namespaces of test runs whose process is gone."""
     try:
@@ -47,7 +60,7 @@ def remove_stale():
     for name in names:
         match = re.fullmatch(r"mp-(\d+)-[a-z0-9]+", name)
         if match and not os.path.exists("/proc/" + match.group(1)):
-            subprocess.run(["ip", "netns", "del", name], check=False, stderr=subprocess.DEVNULL)
+            remove(name)
 
 
 def _ip(commands, namespace=None):
@@ -166,6 +179,6 @@ class Network:
 
     def close(self):
         for name in self._made:
-            subprocess.run(["ip", "netns", "del", name], check=False)
+            remove(name)
         self._made = []
         remove_stale()

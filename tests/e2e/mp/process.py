@@ -29,6 +29,8 @@ class Process:
     def start(self):
         assert not self.running(), "%s runs already" % self.name
         argv = self.namespace.command(self.argv) if self.namespace else self.argv
+        # Nothing outlives a test run that is killed.
+        argv = ["setpriv", "--pdeathsig", "KILL"] + argv
         with open(self.log_path, "ab") as log:
             log.write(b"+ " + " ".join(argv).encode() + b"\n")
             log.flush()
