@@ -1,6 +1,7 @@
 #include "dispatcher/control.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -120,6 +121,15 @@ static const struct management_handlers handlers = {
 
 /* Both ways in */
 
+const char *dispatcher_listen_text(const struct endpoint *at,
+				   char text[static ADDR_TEXT_SIZE])
+{
+	if (ip_is_set(&at->ip))
+		return endpoint_format(at, text);
+	snprintf(text, ADDR_TEXT_SIZE, "any:%u", at->port);
+	return text;
+}
+
 static int start_api(struct control *control)
 {
 	const struct dispatcher *dispatcher = control->dispatcher;
@@ -153,7 +163,8 @@ static int start_text(struct control *control)
 	if (err < 0)
 		log_error("%s: [Dispatcher] listen_management = %s: %s",
 			  dispatcher->daemon->config_file,
-			  endpoint_format(&conf->listen_management, address),
+			  dispatcher_listen_text(&conf->listen_management,
+						 address),
 			  strerror(-err));
 	return err;
 }

@@ -31,3 +31,7 @@ struct dispatcher {
 	uint64_t started_us;
 	char socket_path[CONF_MAX_TEXT * 2];
 };
+
+/** A configured address as its key is written: "any:25060". @return text */
+const char *dispatcher_listen_text(const struct endpoint *at,
+				   char text[static ADDR_TEXT_SIZE]);

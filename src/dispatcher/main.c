@@ -60,7 +60,8 @@ static int start_links(struct dispatcher *dispatcher)
 	if (err < 0)
 		log_error("%s: [Dispatcher] listen = %s: %s",
 			  dispatcher->daemon->config_file,
-			  endpoint_format(&dispatcher->conf->listen, address),
+			  dispatcher_listen_text(&dispatcher->conf->listen,
+						 address),
 			  strerror(-err));
 	else
 		router_set_peers(dispatcher->router, dispatcher->peers);
