@@ -12,6 +12,7 @@ from mp.kamailio import ENGAGE, USE
 from mp.packets import ip_bytes, udptl
 from mp.phone import settle, talk
 from mp.programs import missing
+from mp.records import record
 from mp.wait import wait_for
 
 MODES = pytest.mark.parametrize("mode", [ENGAGE, USE], ids=["engage", "use"])
@@ -99,8 +100,19 @@ class SipCall:
         self.system.relay.wait_empty()
 
     def hang_up(self):
+        """The BYE: its record says what the session said while it was up."""
+        last = self.session
         self.caller.go_on()
         self.finish()
+        final = record(self.system, self.caller.call_id)
+        assert final["timed_out"] is False
+        for key in ("from_tag", "to_tag", "caller_ua", "callee_ua", "start_time"):
+            assert final[key] == last[key]
+        for before, after in zip(last["streams"], final["streams"]):
+            assert after["status"] == "closed"
+            for key in ("caller_packets", "callee_packets", "caller_bytes", "callee_bytes",
+                        "caller_remote", "callee_remote", "caller_codec", "callee_codec"):
+                assert after[key] == before[key], key
 
 
 @MODES
