@@ -117,6 +117,8 @@ const char *endpoint_format(const struct endpoint *ep,
 	char ip[ADDR_TEXT_SIZE];
 
 	ip_format(&ep->ip, ip);
+	if (!ip_is_set(&ep->ip))
+		return strcpy(text, ip);
 	snprintf(text, ADDR_TEXT_SIZE,
 		 ep->ip.family == AF_INET6 ? "[%.45s]:%u" : "%.45s:%u", ip,
 		 ep->port);

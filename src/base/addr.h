@@ -58,7 +58,8 @@ bool ip_network_contains(const struct ip_network *net,
 const char *ip_format(const struct ip_addr *ip,
 		      char text[static ADDR_TEXT_SIZE]);
 
-/** "10.0.0.1:5000" or "[2001:db8::1]:5000". @return text */
+/** "10.0.0.1:5000" or "[2001:db8::1]:5000"; "none" for no address. @return text
+ */
 const char *endpoint_format(const struct endpoint *ep,
 			    char text[static ADDR_TEXT_SIZE]);
 

@@ -189,7 +189,9 @@ static void lost(struct relay_link *link, const char *why)
 		log_warning("no link to dispatcher %s: %s (%" PRIu64
 			    " attempts failed)",
 			    link->label, why, link->failures);
-	wait_to_dial(link, shared->reconnect_us);
+	/* Both daemons may just be starting: the first retry is soon, too. */
+	wait_to_dial(link, link->failures == 1 ? shared->first_reconnect_us
+					       : shared->reconnect_us);
 }
 
 void relay_link_drop(struct relay_link *link, const char *why)

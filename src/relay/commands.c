@@ -8,6 +8,9 @@
 #include "proto/update.h"
 #include "relay/relay.h"
 
+/* So many statistics are well below LINK_MAX_RELAY_LINE, and soon written. */
+#define SESSIONS_PER_PAGE 500
+
 /* What a refusal is about, in the log: limited, since a peer decides how many.
  */
 static void log_refusal(struct relay *relay, struct span what,
@@ -159,10 +162,12 @@ static void answer_summary(struct relay *relay,
 	      buf_failed(&json) ? SPAN("error") : buf_span(&json));
 }
 
+/* One listing of sessions on its way into a buffer. */
 struct session_list {
 	struct json_writer w;
 	enum statistics_use use;
 	bool brief; /* call_id alone */
+	int owner;  /* -1: of all dispatchers */
 };
 
 static void add_session(const struct session_statistics *statistics, void *arg)
@@ -178,17 +183,70 @@ static void add_session(const struct session_statistics *statistics, void *arg)
 	json_object_end(&list->w);
 }
 
-static void list_sessions(struct relay *relay, struct buf *json, int owner,
-			  enum statistics_use use, bool brief)
+/* Write an array of at most max sessions from the cursor on. */
+static void list_sessions(struct relay *relay, struct session_list *list,
+			  const char *key, uint64_t *cursor, size_t max)
 {
-	struct session_list list = {json_writer_over(json), use, brief};
 	struct session_time now = relay_time(relay);
+
+	json_array_begin(&list->w, key);
+	sessions_visit(relay->sessions, cursor, list->owner, max, &now,
+		       add_session, list);
+	json_array_end(&list->w);
+}
+
+/* With its sequence number in front. */
+static bool fits_line(const struct buf *json)
+{
+	return json->len <= LINK_MAX_RELAY_LINE - 64;
+}
+
+static void empty(struct session_list *list)
+{
+	buf_reset(list->w.out);
+	list->w = json_writer_over(list->w.out);
+}
+
+/* A page for our dispatcher: {"sessions": [...], "next": CURSOR}, 0 at the end.
+ */
+static void write_page(struct relay *relay, struct session_list *list,
+		       uint64_t from)
+{
+	size_t max = SESSIONS_PER_PAGE;
+
+	for (;;) {
+		uint64_t cursor = from;
+
+		json_object_begin(&list->w, NULL);
+		list_sessions(relay, list, "sessions", &cursor, max);
+		json_u64(&list->w, "next", cursor);
+		json_object_end(&list->w);
+		if (fits_line(list->w.out) || max == 1)
+			return;
+		/* Sessions with very many streams. */
+		max /= 2;
+		empty(list);
+	}
+}
+
+/* All at once. A line that is too long is dropped by the original's dispatcher,
+ * which then reconnects for ever: it gets call-ids alone. */
+static void write_all(struct relay *relay, const struct relay_request *request,
+		      struct session_list *list)
+{
 	uint64_t cursor = 0;
 
-	json_array_begin(&list.w, NULL);
-	sessions_visit(relay->sessions, &cursor, owner, SIZE_MAX, &now,
-		       add_session, &list);
-	json_array_end(&list.w);
+	list_sessions(relay, list, NULL, &cursor, SIZE_MAX);
+	if (fits_line(list->w.out))
+		return;
+	log_warning(
+		"the list of sessions is too long for %s: only call-ids are "
+		"sent",
+		relay_links_owner_name(relay->links, request->owner));
+	empty(list);
+	list->brief = true;
+	cursor = 0;
+	list_sessions(relay, list, NULL, &cursor, SIZE_MAX);
 }
 
 static void answer_sessions(struct relay *relay,
@@ -196,23 +254,24 @@ static void answer_sessions(struct relay *relay,
 			    const struct command *command)
 {
 	CLEANUP(buf_done) struct buf json = {0};
+	struct span page = command_header(command, "page");
 	bool own = span_equal(command_header(command, "scope"), SPAN("own"));
-	int owner = own ? (int)request->owner : -1;
-	enum statistics_use use =
-		relay_links_has_feature(relay->links, request->owner,
-					LINK_FEATURE_DIALOG_ID)
-			? STATISTICS_SESSIONS_NEW
-			: STATISTICS_SESSIONS;
+	bool new_keys = relay_links_has_feature(relay->links, request->owner,
+						LINK_FEATURE_DIALOG_ID);
+	struct session_list list = {
+		.w = json_writer_over(&json),
+		.use = new_keys ? STATISTICS_SESSIONS_NEW : STATISTICS_SESSIONS,
+		.owner = own ? (int)request->owner : -1,
+	};
+	uint64_t cursor;
 
-	list_sessions(relay, &json, owner, use, /* brief= */ false);
-	if (json.len > LINK_MAX_RELAY_LINE - 64) {
-		log_warning(
-			"the list of sessions is too long for %s: only "
-			"call-ids "
-			"are sent",
-			relay_links_owner_name(relay->links, request->owner));
-		buf_reset(&json);
-		list_sessions(relay, &json, owner, use, /* brief= */ true);
+	if (page.len == 0) {
+		write_all(relay, request, &list);
+	} else if (span_to_u64(page, UINT64_MAX, &cursor) == 0) {
+		write_page(relay, &list, cursor);
+	} else {
+		reply(relay, request, SPAN("error"));
+		return;
 	}
 	reply(relay, request,
 	      buf_failed(&json) ? SPAN("error") : buf_span(&json));

@@ -115,7 +115,7 @@ static void test_no_address_prints_as_none(void **state)
 	(void)state;
 	assert_false(ip_is_set(&none.ip));
 	assert_string_equal(ip_format(&none.ip, text), "none");
-	assert_string_equal(endpoint_format(&none, text), "none:0");
+	assert_string_equal(endpoint_format(&none, text), "none");
 }
 
 static void test_endpoints_have_brackets_around_ipv6_alone(void **state)
