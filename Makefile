@@ -18,7 +18,7 @@ help:
 	@echo 'make run        build, and run a dispatcher and a relay on loopback'
 	@echo 'make check      build with sanitizers and run every test'
 	@echo 'make check-long the same with long fuzzing'
-	@echo 'make bench      run the benchmarks'
+	@echo 'make bench      build optimized, and measure signalling, media and memory'
 	@echo 'make lint       clang-tidy and cppcheck'
 	@echo 'make format     clang-format over the sources'
 	@echo 'make install    install under DESTDIR and PREFIX ($(PREFIX))'
@@ -44,8 +44,11 @@ check-long:
 	@tools/deps.sh build test
 	@tools/check.py --long
 
-bench: all
-	@bench/run.sh $(BUILD)
+# Optimized, so in a folder of its own.
+bench:
+	@tools/deps.sh build bench
+	@tools/build.sh build-bench --buildtype=release -Dtests=false -Dbench=true
+	@bench/run.py --build build-bench
 
 install: all
 	@meson configure $(BUILD) --prefix '$(PREFIX)'
@@ -60,6 +63,6 @@ lint:
 	@tools/lint.sh
 
 clean:
-	@rm -rf build build-asan build-clang build-tsan build-fuzz build-check
+	@rm -rf build build-asan build-clang build-tsan build-fuzz build-check build-bench
 
 .PHONY: all help deps deps-test run check check-long bench install format lint clean
