@@ -17,7 +17,7 @@ static void read_rtp(struct packet_facts *facts, struct cursor in)
 	facts->has_ssrc = true;
 	facts->seq = rtp.seq;
 	facts->ssrc = rtp.ssrc;
-	facts->payload_type = (int8_t)rtp.payload_type;
+	facts->payload_type = rtp.payload_type;
 	facts->single = cursor_left(&in) == 0 ||
 			rtp.payload_type == PAYLOAD_TYPE_CN ||
 			rtp.payload_type == PAYLOAD_TYPE_CN_OLD;

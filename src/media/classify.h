@@ -12,10 +12,10 @@
 
 struct packet_facts {
 	enum packet_kind kind;
-	bool has_seq;        /* RTP and UDPTL */
-	bool has_ssrc;       /* RTP and RTCP */
-	bool single;         /* proves itself by one packet: see below */
-	int8_t payload_type; /* RTP; -1 for others */
+	bool has_seq;         /* RTP and UDPTL */
+	bool has_ssrc;        /* RTP and RTCP */
+	bool single;          /* proves itself by one packet: see below */
+	int16_t payload_type; /* RTP; -1 for others */
 	uint16_t seq;
 	uint32_t ssrc;
 };

@@ -52,7 +52,7 @@ static inline uint32_t latch_load(const struct latch *latch,
 				  size_t size)
 {
 	size_t count = (size + 7) / 8;
-	uint64_t copy[LATCH_MOST];
+	uint64_t copy[LATCH_MOST] = {0};
 	uint32_t version;
 
 	do {

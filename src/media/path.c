@@ -200,7 +200,8 @@ static void send_batch(struct pass *pass)
 static void note_media(struct pass *pass, const struct packet_facts *facts,
 		       uint64_t arrived_us)
 {
-	if (facts->kind == PACKET_STUN)
+	/* RTCP may share the port of RTP (RFC 5761). */
+	if (facts->kind == PACKET_STUN || facts->kind == PACKET_RTCP)
 		return;
 	if (!pass->had_media)
 		pass->first_media_us = arrived_us;

@@ -109,6 +109,8 @@ struct media_session {
 	uint8_t ended_next[PARTY_COUNT];
 };
 
+_Static_assert(LATCH_WORDS(struct stream_settings) <= 2 * LATCH_MOST,
+	       "a latch copies by way of LATCH_MOST words");
 _Static_assert(sizeof(struct media_stream) < 4096,
 	       "a one-stream session has to stay under 8 kB in all");
 

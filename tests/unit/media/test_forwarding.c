@@ -157,6 +157,34 @@ test_without_a_destination_packets_are_counted_and_media_is_noted(void **state)
 	end_call(&call);
 }
 
+/* RTCP may come on the port of RTP (RFC 5761), and a phone may go on with it
+ * after its media ended. */
+static void test_rtcp_and_stun_are_forwarded_and_are_no_media(void **state)
+{
+	static const uint8_t rtcp[] = {0x80, 201, 0, 1, 1, 2, 3, 4};
+	static const uint8_t stun[] = {0,    1, 0, 0,  0x21, 0x12, 0xa4,
+				       0x42, 1, 2, 3,  4,    5,    6,
+				       7,    8, 9, 10, 11,   12};
+	struct media_snapshot now;
+	struct call call;
+
+	(void)state;
+	start_call(&call, AF_INET);
+	say(&call, PARTY_CALLER, COMPONENT_RTP, rtcp, sizeof(rtcp));
+	hear(&call, PARTY_CALLEE, COMPONENT_RTP, rtcp, sizeof(rtcp));
+	say(&call, PARTY_CALLER, COMPONENT_RTP, stun, sizeof(stun));
+	hear(&call, PARTY_CALLEE, COMPONENT_RTP, stun, sizeof(stun));
+	say_rtp(&call, PARTY_CALLEE, 1);
+	hear_rtp(&call, PARTY_CALLER, 1, 1);
+	close_stream(&call);
+	now = call.final;
+	assert_int_equal(now.from[PARTY_CALLER][COMPONENT_RTP].packets, 2);
+	assert_int_equal(now.from[PARTY_CALLER][COMPONENT_RTP].last_media_us,
+			 0);
+	assert_true(now.from[PARTY_CALLEE][COMPONENT_RTP].last_media_us > 0);
+	end_call(&call);
+}
+
 static void test_what_the_kernel_refuses_is_counted_as_failed(void **state)
 {
 	struct endpoint broadcast = {.port = 9};
@@ -298,6 +326,8 @@ int main(void)
 			test_one_message_that_fails_does_not_take_the_others_along),
 		cmocka_unit_test(
 			test_a_flood_at_one_stream_does_not_starve_another),
+		cmocka_unit_test(
+			test_rtcp_and_stun_are_forwarded_and_are_no_media),
 		cmocka_unit_test(test_what_the_receive_buffer_drops_is_counted),
 	};
 
