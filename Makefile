@@ -3,7 +3,6 @@
 BUILD ?= build
 PREFIX ?= /usr/local
 DESTDIR ?=
-PYTHON = /usr/bin/python3
 
 sources = $(shell git ls-files 'src/*.[ch]' 'tests/*.[ch]' 'bench/*.[ch]')
 
