@@ -144,16 +144,29 @@ static int json_username(const json_t *object,
 	return 0;
 }
 
+/* One address, or SOURCE_DESTINATION: where the message came from and where it
+ * goes. */
+static int addresses_decode(struct span text, struct update *u)
+{
+	struct span source = text;
+
+	if (span_cut(&text, '_', &source) &&
+	    ip_parse(text, &u->destination_ip) < 0)
+		return -EBADMSG;
+	return ip_parse(source, &u->signaling_ip) < 0 ? -EBADMSG : 0;
+}
+
 static int signaling_decode(struct span text, struct update *u)
 {
 	json_t *object;
 	int err = -EBADMSG;
 
+	/* The bare words name no address. */
 	if (text.len == 0 || span_equal(text, SPAN("src_dst")) ||
 	    span_equal(text, SPAN("source_destination")))
 		return 0;
 	if (text.ptr[0] != '{')
-		return ip_parse(text, &u->signaling_ip) < 0 ? -EBADMSG : 0;
+		return addresses_decode(text, u);
 
 	object = json_loadb(text.ptr, text.len, JSON_REJECT_DUPLICATES, NULL);
 	if (object &&

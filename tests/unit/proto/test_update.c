@@ -214,6 +214,19 @@ static void test_both_words_for_the_original_addresses_are_known(void **state)
 	assert_false(ip_is_set(&update.signaling_ip));
 }
 
+static void test_source_and_destination_may_stand_together(void **state)
+{
+	(void)state;
+	assert_int_equal(decode(USUAL "signaling_ip: 10.0.0.1_2001:db8::2\r\n"),
+			 0);
+	assert_ip(&update.signaling_ip, "10.0.0.1");
+	assert_ip(&update.destination_ip, "2001:db8::2");
+	assert_int_equal(decode(USUAL "signaling_ip: 10.0.0.1_\r\n"), -EBADMSG);
+	assert_int_equal(decode(USUAL "signaling_ip: _10.0.0.1\r\n"), -EBADMSG);
+	assert_int_equal(decode(USUAL "signaling_ip: 10.0.0.1_host\r\n"),
+			 -EBADMSG);
+}
+
 static void test_a_username_has_a_limit(void **state)
 {
 	char text[1024];
@@ -372,6 +385,7 @@ int main(void)
 		TEST(test_a_signaling_ip_of_json_names_both_sides),
 		TEST(test_a_host_name_in_json_is_no_address),
 		TEST(test_both_words_for_the_original_addresses_are_known),
+		TEST(test_source_and_destination_may_stand_together),
 		TEST(test_a_username_has_a_limit),
 		TEST(test_media_lines_are_read_from_both_ends),
 		TEST(test_malformed_media_is_refused),
