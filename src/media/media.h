@@ -78,8 +78,8 @@ struct media_counters {
 	uint64_t packets; /* forwarded */
 	uint64_t bytes;   /* of whole IP packets */
 	uint64_t drops[DROP_COUNT];
-	uint64_t first_media_us,
-		last_media_us;  /* monotonic; 0: never. No STUN */
+	/* monotonic; 0: never. STUN and RTCP are no media */
+	uint64_t first_media_us, last_media_us;
 	struct endpoint remote; /* confirmed, or unset */
 	enum learning_rule rule;
 	int payload_type; /* RTP: the latest; -1: none yet */

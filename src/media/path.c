@@ -327,6 +327,14 @@ static void look_up(struct pass *pass, struct arrival *a)
 
 /* ---- account ---- */
 
+/* Learning forgets an RTCP remote by itself when it is asked after a silence.
+ */
+static void show_forgotten(struct port *port)
+{
+	if (port->shows_remote && !ip_is_set(&port->learning.remote.ip))
+		media_port_show_remote(port);
+}
+
 static void account(struct pass *pass)
 {
 	struct shown_counters *shown = &pass->from->shown;
@@ -352,6 +360,8 @@ static void account(struct pass *pass)
 	for (enum media_drop why = 0; why < DROP_COUNT; why++)
 		if (pass->drops[why] > 0)
 			worker_count_drop(w, pass->from, why, pass->drops[why]);
+	show_forgotten(pass->from);
+	show_forgotten(pass->to);
 }
 
 static void start_pass(struct pass *pass, struct worker *w, struct port *from)

@@ -15,6 +15,7 @@ void media_port_show_remote(struct port *c)
 		.sdp_version = c->stream->settings.sdp_version[c->party],
 	};
 
+	c->shows_remote = ip_is_set(&shown.endpoint.ip);
 	latch_store(&c->shown.remote, c->shown.remote_words, &shown,
 		    sizeof(shown));
 }

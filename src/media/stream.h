@@ -66,6 +66,7 @@ struct port {
 	uint64_t timer_us;
 	/* both: */
 	struct shown_counters shown;
+	bool shows_remote; /* worker: is one shown at present? */
 };
 
 struct media_stream {

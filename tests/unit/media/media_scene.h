@@ -46,21 +46,26 @@ static inline struct ip_addr loopback(int family)
 	return ip;
 }
 
-static inline struct media *start_media(enum learning_mode mode,
-					uint64_t settle_us)
+static inline struct media *start_media_forgetting(uint64_t settle_us,
+						   uint64_t rtcp_forget_us)
 {
 	const struct media_config config = {
 		.worker_count = 2,
-		.learning = {.mode = mode,
+		.learning = {.mode = LEARNING_SAFE,
 			     .settle_us = settle_us,
 			     .rebind_silence_us = 200000,
-			     .rtcp_forget_us = 60000000,
+			     .rtcp_forget_us = rtcp_forget_us,
 			     .probation_packets = 4},
 	};
 	struct media *media;
 
 	assert_int_equal(media_new(&media, &config), 0);
 	return media;
+}
+
+static inline struct media *start_media(uint64_t settle_us)
+{
+	return start_media_forgetting(settle_us, 60000000);
 }
 
 /* Other programs may hold ports: take the next ones then. */
@@ -120,10 +125,10 @@ static inline void start_stream(struct call *call, int family)
 }
 
 /* An answered call; both phones are where their SDP says. */
-static inline void start_call_settling(struct call *call, int family,
-				       uint64_t settle_us)
+static inline void start_call_on(struct call *call, int family,
+				 struct media *media)
 {
-	*call = (struct call){.media = start_media(LEARNING_SAFE, settle_us)};
+	*call = (struct call){.media = media};
 	assert_int_equal(media_session_new(&call->session, call->media), 0);
 	start_stream(call, family);
 	for (enum party party = 0; party < PARTY_COUNT; party++) {
@@ -132,6 +137,12 @@ static inline void start_call_settling(struct call *call, int family,
 				     &call->phones[party].at[COMPONENT_RTP]);
 	}
 	media_stream_open(call->stream);
+}
+
+static inline void start_call_settling(struct call *call, int family,
+				       uint64_t settle_us)
+{
+	start_call_on(call, family, start_media(settle_us));
 }
 
 static inline void start_call(struct call *call, int family)

@@ -1,5 +1,7 @@
 #include <dirent.h>
 #include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
 
 #include "media_scene.h"
 
@@ -32,7 +34,7 @@ test_a_thousand_streams_leave_no_file_descriptor_behind(void **state)
 	static struct media_session *sessions[AT_ONCE];
 	static struct media_stream *streams[AT_ONCE];
 	unsigned at_first = open_fds();
-	struct media *media = start_media(LEARNING_SAFE, LONG_US);
+	struct media *media = start_media(LONG_US);
 	struct media_totals totals;
 	unsigned running = open_fds();
 
@@ -106,7 +108,7 @@ static void test_closed_streams_that_nobody_dispatched_are_freed(void **state)
 
 static void test_a_pair_is_refused_whole_when_either_port_is_taken(void **state)
 {
-	struct media *media = start_media(LEARNING_SAFE, LONG_US);
+	struct media *media = start_media(LONG_US);
 	struct ip_addr ip = loopback(AF_INET);
 
 	(void)state;
@@ -136,7 +138,7 @@ static void test_a_pair_is_refused_whole_when_either_port_is_taken(void **state)
 
 static void test_an_odd_port_makes_no_pair(void **state)
 {
-	struct media *media = start_media(LEARNING_SAFE, LONG_US);
+	struct media *media = start_media(LONG_US);
 	struct ip_addr ip = loopback(AF_INET);
 	struct media_port_pair pair;
 
@@ -149,7 +151,7 @@ static void test_an_odd_port_makes_no_pair(void **state)
 
 static void test_an_address_of_another_host_is_refused(void **state)
 {
-	struct media *media = start_media(LEARNING_SAFE, LONG_US);
+	struct media *media = start_media(LONG_US);
 	struct media_port_pair pair;
 	struct ip_addr ip;
 
@@ -171,7 +173,7 @@ static int get_option(int fd, int level, int option)
 
 static void test_sockets_are_shared_with_nobody_and_never_block(void **state)
 {
-	struct media *media = start_media(LEARNING_SAFE, LONG_US);
+	struct media *media = start_media(LONG_US);
 	struct media_port_pair pair;
 
 	(void)state;
@@ -187,6 +189,58 @@ static void test_sockets_are_shared_with_nobody_and_never_block(void **state)
 		assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
 	}
 	media_port_pair_close(media, &pair);
+	media_free(media);
+}
+
+/* A line of a thread's status, "Name: ..." or "SigBlk: ...", as text. */
+static void read_status(const char *task, const char *format, char text[64])
+{
+	char path[300], line[256];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%s/status", task);
+	file = fopen(path, "r");
+	assert_non_null(file);
+	while (fgets(line, sizeof(line), file))
+		if (sscanf(line, format, text) == 1)
+			break;
+	fclose(file);
+}
+
+static void
+test_there_is_a_named_worker_without_signals_for_each_core(void **state)
+{
+	const struct media_config config = {0};
+	struct media_totals totals;
+	unsigned workers = 0;
+	struct media *media;
+	struct dirent *task;
+	cpu_set_t cores;
+	DIR *dir;
+
+	(void)state;
+	assert_int_equal(sched_getaffinity(0, sizeof(cores), &cores), 0);
+	assert_int_equal(media_new(&media, &config), 0);
+	media_read_totals(media, &totals);
+	assert_int_equal(totals.worker_count, CPU_COUNT(&cores));
+
+	dir = opendir("/proc/self/task");
+	while ((task = readdir(dir))) {
+		char name[64] = "", blocked[64] = "";
+
+		if (task->d_name[0] == '.')
+			continue;
+		read_status(task->d_name, "Name: %63s", name);
+		if (strncmp(name, "media-", 6) != 0)
+			continue;
+		workers++;
+		read_status(task->d_name, "SigBlk: %63s", blocked);
+		/* all but SIGKILL and SIGSTOP; the C library keeps some, too */
+		assert_int_equal(strtoull(blocked, NULL, 16) | 0x180000000u,
+				 0xfffffffffffbfeffu);
+	}
+	closedir(dir);
+	assert_int_equal(workers, CPU_COUNT(&cores));
 	media_free(media);
 }
 
@@ -213,6 +267,8 @@ int main(void)
 		cmocka_unit_test(test_an_address_of_another_host_is_refused),
 		cmocka_unit_test(
 			test_sockets_are_shared_with_nobody_and_never_block),
+		cmocka_unit_test(
+			test_there_is_a_named_worker_without_signals_for_each_core),
 		cmocka_unit_test(test_names_of_drops_are_all_there_and_differ),
 	};
 

@@ -59,7 +59,7 @@ test_a_stranger_beside_the_remote_is_dropped_and_counted(void **state)
 static void
 test_a_stranger_before_the_answer_is_dropped_and_counted(void **state)
 {
-	struct call call = {.media = start_media(LEARNING_SAFE, SHORT_US)};
+	struct call call = {.media = start_media(SHORT_US)};
 	int fd = open_stranger("127.0.0.66");
 
 	(void)state;
@@ -253,6 +253,30 @@ static void test_the_signalling_address_may_be_told_at_any_time(void **state)
 	end_call(&call);
 }
 
+static void test_an_rtcp_remote_is_shown_until_it_is_forgotten(void **state)
+{
+	const struct media_counters *rtcp;
+	struct media_snapshot snapshot;
+	struct call call;
+
+	(void)state;
+	start_call_on(&call, AF_INET, start_media_forgetting(LONG_US, 1));
+	say(&call, PARTY_CALLER, COMPONENT_RTCP, "rtcp", 4);
+	hear(&call, PARTY_CALLEE, COMPONENT_RTCP, "rtcp", 4);
+	rtcp = &snapshot.from[PARTY_CALLER][COMPONENT_RTCP];
+
+	/* The callee's packet asks where to send to, and finds it out; it goes
+	 * to the SDP's next port then. */
+	say(&call, PARTY_CALLEE, COMPONENT_RTCP, "rtcp", 4);
+	hear(&call, PARTY_CALLER, COMPONENT_RTCP, "rtcp", 4);
+	close_stream(&call);
+	snapshot = call.final;
+	assert_int_equal(rtcp->packets, 1);
+	assert_int_equal(rtcp->rule, RULE_NONE);
+	assert_false(ip_is_set(&rtcp->remote.ip));
+	end_call(&call);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -275,6 +299,8 @@ int main(void)
 			test_what_one_stream_learned_serves_the_next_even_when_it_ended),
 		cmocka_unit_test(
 			test_the_signalling_address_may_be_told_at_any_time),
+		cmocka_unit_test(
+			test_an_rtcp_remote_is_shown_until_it_is_forgotten),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
