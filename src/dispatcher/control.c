@@ -49,6 +49,7 @@ static void write_sessions(struct json_writer *w,
 	json_u64(w, "expired_unknown", events->expired_unknown);
 	json_u64(w, "expired_foreign", events->expired_foreign);
 	json_u64(w, "lost_sessions", events->lost_sessions);
+	json_u64(w, "listed_elsewhere", events->not_listed);
 }
 
 static void write_links(struct json_writer *w, const struct relay_peers *peers)

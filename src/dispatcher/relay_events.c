@@ -11,12 +11,6 @@
 
 /* A list of sessions */
 
-struct listing {
-	struct relay_events *events;
-	struct relay_peer *peer;
-	size_t count, elsewhere, failed;
-};
-
 static struct directory_leg leg_of(const struct session_report *report)
 {
 	return (struct directory_leg){
@@ -27,18 +21,33 @@ static struct directory_leg leg_of(const struct session_report *report)
 	};
 }
 
-static void session_listed(const struct session_report *report, void *arg)
+static void listing_begin(struct relay_peer *peer, void *arg)
 {
-	struct listing *listing = arg;
-	struct directory_leg leg = leg_of(report);
-	int err = directory_add(listing->events->directory,
-				relay_peer_ip(listing->peer), &leg);
+	struct relay_events *events = arg;
 
-	listing->count++;
-	if (err == -EEXIST)
-		listing->elsewhere++;
-	else if (err < 0)
-		listing->failed++;
+	directory_relay_up(events->directory, relay_peer_ip(peer));
+	directory_sync_begin(events->directory, relay_peer_ip(peer));
+}
+
+static void session_listed(struct relay_peer *peer,
+			   const struct session_report *report, void *arg)
+{
+	struct relay_events *events = arg;
+	struct directory_leg leg = leg_of(report);
+	int err = directory_add(events->directory, relay_peer_ip(peer), &leg);
+	uint64_t suppressed;
+	char left_out[LOG_LEFT_OUT_SIZE];
+
+	if (err == 0)
+		return;
+	events->not_listed++;
+	if (log_limit_allows(&events->listed_limit, loop_now_us(events->loop),
+			     &suppressed))
+		log_warning("[%.*s] relay %s lists this call, but %s%s",
+			    SPAN_ARG(report->call_id), relay_peer_name(peer),
+			    err == -EEXIST ? "it is on another relay"
+					   : "there is no room to know it",
+			    log_left_out(suppressed, left_out));
 }
 
 static void session_lost(const struct directory_session *session, void *arg)
@@ -57,42 +66,20 @@ static void session_lost(const struct directory_session *session, void *arg)
 			    log_left_out(suppressed, left_out));
 }
 
-static void log_listing(const struct listing *listing, size_t lost)
-{
-	const char *name = relay_peer_name(listing->peer);
-
-	if (lost > 0)
-		log_warning("relay %s has lost %zu sessions that were known",
-			    name, lost);
-	if (listing->elsewhere > 0)
-		log_warning("relay %s lists %zu sessions of calls that are on "
-			    "other relays",
-			    name, listing->elsewhere);
-	if (listing->failed > 0)
-		log_error("relay %s lists %zu sessions too many to be kept",
-			  name, listing->failed);
-	log_debug("relay %s listed %zu sessions", name, listing->count);
-}
-
-static void sessions_came(struct relay_peer *peer, struct span json, void *arg)
+static void listing_end(struct relay_peer *peer, size_t count, bool complete,
+			void *arg)
 {
 	struct relay_events *events = arg;
-	const struct ip_addr *ip = relay_peer_ip(peer);
-	struct listing listing = {.events = events, .peer = peer};
 	size_t lost = 0;
 
-	directory_relay_up(events->directory, ip);
-	if (json.len == 0)
-		return;
-	directory_sync_begin(events->directory, ip);
-	if (session_reports_decode(json, session_listed, &listing) == 0)
-		lost = directory_sync_end(events->directory, ip, session_lost,
+	if (complete)
+		lost = directory_sync_end(events->directory,
+					  relay_peer_ip(peer), session_lost,
 					  events);
-	else
-		log_warning("relay %s: its list of sessions cannot be read "
-			    "after %zu sessions; what was known of it stands",
-			    relay_peer_name(peer), listing.count);
-	log_listing(&listing, lost);
+	if (lost > 0)
+		log_warning("relay %s has lost %zu sessions that were known",
+			    relay_peer_name(peer), lost);
+	log_debug("relay %s listed %zu sessions", relay_peer_name(peer), count);
 }
 
 /* Up and down */
@@ -180,7 +167,9 @@ static void expired_came(struct relay_peer *peer, struct span json, void *arg)
 }
 
 const struct relay_peers_handlers relay_events_handlers = {
-	.sessions = sessions_came,
+	.listing_begin = listing_begin,
+	.listed = session_listed,
+	.listing_end = listing_end,
 	.up = relay_up,
 	.down = relay_down,
 	.expired = expired_came,
@@ -226,6 +215,7 @@ int relay_events_start(struct relay_events *events, struct loop *loop,
 		.conf = conf,
 		.directory = directory,
 		.expired_limit = LOG_LIMIT(100, 10 * US_PER_S),
+		.listed_limit = LOG_LIMIT(100, 10 * US_PER_S),
 		.lost_limit = LOG_LIMIT(100, 10 * US_PER_S),
 	};
 	err = timer_new(&events->sweep_timer, loop, sweep, events);

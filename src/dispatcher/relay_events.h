@@ -17,7 +17,8 @@ struct relay_events {
 	struct directory *directory;
 	struct timer *sweep_timer;
 	uint64_t expired, expired_unknown, expired_foreign, lost_sessions;
-	struct log_limit expired_limit, lost_limit;
+	uint64_t not_listed; /* known elsewhere, or too many */
+	struct log_limit expired_limit, listed_limit, lost_limit;
 };
 
 /** Handlers for relay_peers_new(); their arg is a struct relay_events. */

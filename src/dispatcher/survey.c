@@ -1,10 +1,14 @@
 #include "dispatcher/survey.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/list.h"
-#include "base/log.h"
+#include "link/link.h"
+
+/* Of one relay; each has some hundred sessions. */
+#define MAX_PAGES 10000
 
 struct surveys {
 	struct loop *loop;
@@ -23,10 +27,12 @@ struct survey {
 	struct list questions; /* without a reply yet */
 };
 
+/* A relay that is asked; for sessions in pages again and again. */
 struct question {
 	struct list link;
 	struct survey *survey;
 	struct ip_addr relay;
+	unsigned pages;
 };
 
 static void add_silent(struct management_request *request,
@@ -76,19 +82,36 @@ static void too_late(void *arg)
 	free_if_done(survey);
 }
 
-static void add_reply(struct survey *survey, const struct ip_addr *relay,
-		      enum relay_outcome outcome, struct span text)
-{
-	int err = -EBADMSG;
+static int ask(struct question *question, struct relay_peer *peer,
+	       uint64_t cursor);
 
-	if (outcome == RELAY_OUTCOME_TEXT)
-		err = survey->is_summary
-			      ? management_request_add_object(survey->request,
-							      text)
-			      : management_request_add_array(survey->request,
-							     text);
-	if (err < 0 && survey->is_summary)
+static void add_summary(struct survey *survey, const struct ip_addr *relay,
+			enum relay_outcome outcome, struct span text)
+{
+	if (outcome != RELAY_OUTCOME_TEXT ||
+	    management_request_add_object(survey->request, text) < 0)
 		add_silent(survey->request, relay);
+}
+
+/* @return the cursor of the next page, or 0 */
+static uint64_t add_sessions(struct survey *survey, enum relay_outcome outcome,
+			     struct span text)
+{
+	struct span array = text;
+	uint64_t next = 0;
+
+	if (outcome != RELAY_OUTCOME_TEXT ||
+	    (text.ptr[0] == '{' && session_page_split(text, &array, &next) < 0))
+		return 0;
+	if (management_request_add_array(survey->request, array) < 0)
+		return 0;
+	return next;
+}
+
+static void free_question(struct question *question)
+{
+	list_del(&question->link);
+	free(question);
 }
 
 static void reply_came(struct relay_peer *peer, enum relay_outcome outcome,
@@ -96,18 +119,39 @@ static void reply_came(struct relay_peer *peer, enum relay_outcome outcome,
 {
 	struct question *question = arg;
 	struct survey *survey = question->survey;
+	uint64_t next = 0;
 
-	(void)peer;
-	list_del(&question->link);
-	if (survey->request)
-		add_reply(survey, &question->relay, outcome, text);
-	free(question);
+	if (survey->request && survey->is_summary)
+		add_summary(survey, &question->relay, outcome, text);
+	else if (survey->request)
+		next = add_sessions(survey, outcome, text);
+	if (next > 0 && ++question->pages < MAX_PAGES &&
+	    management_request_is_wanted(survey->request) &&
+	    ask(question, peer, next) == 0)
+		return;
+	free_question(question);
 	if (list_empty(&survey->questions))
 		finish(survey);
 	free_if_done(survey);
 }
 
-static int ask(struct survey *survey, struct relay_peer *peer)
+/* Only who announced pages is asked for them: then a list of any length fits
+ * the link. */
+static int ask(struct question *question, struct relay_peer *peer,
+	       uint64_t cursor)
+{
+	bool is_summary = question->survey->is_summary;
+	char page[64] = "\r\n";
+
+	if (!is_summary && relay_peer_features(peer) & LINK_FEATURE_PAGED)
+		snprintf(page, sizeof(page), "page: %llu\r\n\r\n",
+			 (unsigned long long)cursor);
+	return relay_peer_request(
+		peer, is_summary ? SPAN("summary") : SPAN("sessions"),
+		span_of(page), reply_came, question);
+}
+
+static int add_question(struct survey *survey, struct relay_peer *peer)
 {
 	struct question *question = calloc(1, sizeof(*question));
 	int err;
@@ -116,15 +160,11 @@ static int ask(struct survey *survey, struct relay_peer *peer)
 		return -ENOMEM;
 	question->survey = survey;
 	question->relay = *relay_peer_ip(peer);
-	err = relay_peer_request(
-		peer, survey->is_summary ? SPAN("summary") : SPAN("sessions"),
-		SPAN("\r\n"), reply_came, question);
-	if (err < 0) {
-		free(question);
-		return err;
-	}
 	list_add_tail(&survey->questions, &question->link);
-	return 0;
+	err = ask(question, peer, 0);
+	if (err < 0)
+		free_question(question);
+	return err;
 }
 
 static struct survey *make_survey(struct surveys *surveys, bool is_summary)
@@ -173,7 +213,7 @@ static void run(struct surveys *surveys, struct management_request *request,
 	}
 	survey->request = request;
 	while ((peer = relay_peers_next(surveys->peers, peer)))
-		if (ask(survey, peer) < 0 && is_summary)
+		if (add_question(survey, peer) < 0 && is_summary)
 			add_silent(request, relay_peer_ip(peer));
 	timer_start(survey->timer, surveys->conf->relay_timeout_us);
 	if (list_empty(&survey->questions))

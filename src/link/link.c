@@ -16,6 +16,7 @@ static const struct {
 } features_known[] = {
 	{LINK_FEATURE_SCOPE, "scope"},
 	{LINK_FEATURE_DIALOG_ID, "dialog_id"},
+	{LINK_FEATURE_PAGED, "paged"},
 };
 
 static unsigned feature_of(struct span word)

@@ -24,12 +24,16 @@ enum link_feature {
 	 * sessions that came from this dispatcher. */
 	LINK_FEATURE_SCOPE = 1 << 0,
 	/** The objects of `sessions` have the key "dialog_id". */
-	LINK_FEATURE_DIALOG_ID = 1 << 1
+	LINK_FEATURE_DIALOG_ID = 1 << 1,
+	/** `sessions` with the header `page: CURSOR` (0: from the beginning) is
+	 * answered by {"sessions": [...], "next": CURSOR}, 0 at the end. */
+	LINK_FEATURE_PAGED = 1 << 2
 };
 
 /** All that this version can do. */
 #define LINK_FEATURES_OURS                                                     \
-	((unsigned)LINK_FEATURE_SCOPE | (unsigned)LINK_FEATURE_DIALOG_ID)
+	((unsigned)LINK_FEATURE_SCOPE | (unsigned)LINK_FEATURE_DIALOG_ID |     \
+	 (unsigned)LINK_FEATURE_PAGED)
 
 /** Write a set as words with a space between: the value of `features`. */
 void link_features_encode(struct buf *out, unsigned features);

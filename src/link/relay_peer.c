@@ -159,6 +159,11 @@ const char *relay_peer_name(const struct relay_peer *peer)
 	return peer->name;
 }
 
+unsigned relay_peer_features(const struct relay_peer *peer)
+{
+	return peer->hello.features;
+}
+
 const char *relay_peer_version(const struct relay_peer *peer)
 {
 	return peer->hello.version;
@@ -219,44 +224,89 @@ void relay_peer_check(struct relay_peer *peer, uint64_t now_us)
 
 /* Lines */
 
+static int ask_sessions(struct relay_peer *peer, uint64_t cursor);
+
+static void count_listed(const struct session_report *report, void *arg)
+{
+	struct relay_peer *peer = arg;
+
+	peer->listed_count++;
+	peer->peers->handlers.listed(peer, report, peer->peers->arg);
+}
+
+/* MediaProxy 4 replies with an array; ours does so in pages. */
+static int read_listing(struct relay_peer *peer, enum relay_outcome outcome,
+			struct span text, uint64_t *ret_next)
+{
+	struct span array = text;
+
+	*ret_next = 0;
+	if (outcome != RELAY_OUTCOME_TEXT)
+		return -EBADMSG;
+	if (text.ptr[0] == '{' &&
+	    session_page_split(text, &array, ret_next) < 0)
+		return -EBADMSG;
+	return session_reports_decode(array, count_listed, peer);
+}
+
 static void sessions_reply(struct relay_peer *peer, enum relay_outcome outcome,
 			   struct span text, void *arg)
 {
 	struct relay_peers *peers = peer->peers;
+	uint64_t next;
+	int err;
 
 	(void)arg;
 	if (peer->dead || peers->ending)
 		return;
-	if (outcome != RELAY_OUTCOME_TEXT || text.ptr[0] != '[') {
-		log_warning("relay %s: no list of sessions in its reply to "
-			    "`sessions`; what is known of it stands",
-			    peer->name);
-		text = SPAN("");
+	if (peer->listing_pages++ == 0)
+		peers->handlers.listing_begin(peer, peers->arg);
+	err = read_listing(peer, outcome, text, &next);
+	if (err == 0 && next > 0) {
+		err = peer->listing_pages < MAX_LISTING_PAGES
+			      ? ask_sessions(peer, next)
+			      : -EBADMSG;
+		if (err == 0)
+			return;
 	}
-	peers->handlers.sessions(peer, text, peers->arg);
-	if (peer->dead)
-		return;
+	if (err < 0)
+		log_warning("relay %s: its list of sessions cannot be read "
+			    "after %zu sessions; what is known of it stands",
+			    peer->name, peer->listed_count);
+	peers->handlers.listing_end(peer, peer->listed_count, err == 0,
+				    peers->arg);
 	peer->synced = true;
 	peers->handlers.up(peer, peers->arg);
 }
 
-void relay_peer_start(struct relay_peer *peer)
+static int ask_sessions(struct relay_peer *peer, uint64_t cursor)
 {
 	CLEANUP(buf_done) struct buf features = {0};
+	CLEANUP(buf_done) struct buf page = {0};
 	CLEANUP(buf_done) struct buf body = {0};
 	int err;
 
 	link_features_encode(&features, LINK_FEATURES_OURS);
+	buf_printf(&page, "%llu", (unsigned long long)cursor);
 	struct command_header headers[] = {
 		{SPAN("features"), buf_span(&features)},
 		{SPAN("scope"), SPAN("own")},
+		{SPAN("page"), buf_span(&page)},
 	};
 	relay_request_body(&body, headers, ARRAY_SIZE(headers));
-	err = buf_failed(&features) || buf_failed(&body)
-		      ? -ENOMEM
-		      : relay_peer_request(peer, SPAN("sessions"),
-					   buf_span(&body), sessions_reply,
-					   NULL);
+	if (buf_failed(&features) || buf_failed(&page) || buf_failed(&body))
+		return -ENOMEM;
+	err = relay_peer_request(peer, SPAN("sessions"), buf_span(&body),
+				 sessions_reply, NULL);
+	if (err == 0)
+		peer->listing_seq = peer->last_seq;
+	return err;
+}
+
+void relay_peer_start(struct relay_peer *peer)
+{
+	int err = ask_sessions(peer, 0);
+
 	if (err < 0) {
 		conn_close(peer->conn);
 		relay_peer_kill(peer, strerror(-err));
@@ -318,7 +368,7 @@ static void reply(struct relay_peer *peer, uint64_t seq, struct span text)
  * that a new link waits for is what matters. */
 static void long_line(struct relay_peer *peer)
 {
-	struct open_request *first = find_request(peer, 1);
+	struct open_request *first = find_request(peer, peer->listing_seq);
 
 	peer->peers->counters.long_lines++;
 	bad_line(peer, "a line that is too long was dropped", SPAN(""));

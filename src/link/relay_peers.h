@@ -14,6 +14,7 @@
 #include "base/addr.h"
 #include "base/buf.h"
 #include "conf/conf.h"
+#include "link/session_report.h"
 #include "net/loop.h"
 #include "net/tls.h"
 #include "proto/command.h"
@@ -34,9 +35,15 @@ const char *relay_peer_state_name(enum relay_peer_state state);
  * All handlers are called from the loop, none from inside a call. None may end
  * a peer. */
 struct relay_peers_handlers {
-	/** The reply to `sessions`, before up. json is empty if the relay had
-	 * no usable reply: what is known of it stands. */
-	void (*sessions)(struct relay_peer *peer, struct span json, void *arg);
+	/** Before up its sessions are listed, in pages or at once: begin, then
+	 * each session, then end. A list that is not complete (the relay had no
+	 * reply that can be read) says nothing of what is not in it. When the
+	 * link goes down in between, there is no end. */
+	void (*listing_begin)(struct relay_peer *peer, void *arg);
+	void (*listed)(struct relay_peer *peer,
+		       const struct session_report *report, void *arg);
+	void (*listing_end)(struct relay_peer *peer, size_t count,
+			    bool complete, void *arg);
 	/** It is ready for calls. */
 	void (*up)(struct relay_peer *peer, void *arg);
 	/** It was connected and is gone; its open requests fail after this
@@ -93,6 +100,8 @@ struct relay_peer *relay_peers_find(struct relay_peers *peers,
 const struct ip_addr *relay_peer_ip(const struct relay_peer *peer);
 /** "10.0.0.1:43210" */
 const char *relay_peer_name(const struct relay_peer *peer);
+/** What it announced, of enum link_feature. */
+unsigned relay_peer_features(const struct relay_peer *peer);
 /** Its version, or "" if it did not announce one (MediaProxy 4). */
 const char *relay_peer_version(const struct relay_peer *peer);
 enum relay_peer_state relay_peer_state(const struct relay_peer *peer);

@@ -16,6 +16,7 @@
 #define MAX_HANDSHAKES 128
 #define MAX_HANDSHAKES_PER_SOURCE 4
 #define HANDSHAKE_US (10 * US_PER_S)
+#define MAX_LISTING_PAGES 10000
 #define MAX_OPEN_REQUESTS 65536 /* of one link */
 
 struct relay_peers {
@@ -50,6 +51,9 @@ struct relay_peer {
 	char name[ADDR_TEXT_SIZE];
 	struct link_hello hello;
 	uint64_t last_seq;
+	uint64_t listing_seq; /* of the `sessions` that it is asked for first */
+	unsigned listing_pages;
+	size_t listed_count;
 	struct hash_table requests; /* by sequence number */
 	struct list young;          /* open requests, oldest first */
 	struct list overdue; /* those that have waited past relay_timeout */

@@ -121,3 +121,29 @@ int session_reports_decode(struct span json, session_report_h *handler,
 	skip_space(&text);
 	return text.len == 0 ? 0 : -EBADMSG;
 }
+
+int session_page_split(struct span json, struct span *ret_array,
+		       uint64_t *ret_next)
+{
+	const struct span begin = SPAN("{\"sessions\": ");
+	const struct span middle = SPAN(", \"next\": ");
+	struct span rest = json;
+	struct span digits;
+	uint64_t next;
+
+	if (!span_starts_with(rest, begin) ||
+	    !span_cut_last(&rest, ' ', &digits))
+		return -EBADMSG;
+	/* The blank before the number is cut off, and is of the middle. */
+	rest.len++;
+	if (!span_ends_with(rest, middle) || !span_ends_with(digits, SPAN("}")))
+		return -EBADMSG;
+	digits.len--;
+	if (rest.len < begin.len + middle.len ||
+	    span_to_u64(digits, UINT64_MAX, &next) < 0)
+		return -EBADMSG;
+	*ret_array = span_make(rest.ptr + begin.len,
+			       rest.len - begin.len - middle.len);
+	*ret_next = next;
+	return 0;
+}

@@ -8,6 +8,7 @@
  */
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/span.h"
 
@@ -40,3 +41,13 @@ int session_report_decode(struct span json, session_report_h *handler,
  */
 int session_reports_decode(struct span json, session_report_h *handler,
 			   void *arg);
+
+/**
+ * Take a page of `sessions` apart: {"sessions": [...], "next": CURSOR}, as our
+ * relay writes it. The array is not looked into.
+ *
+ * @param ret_next  The cursor of the next page; 0: this is the last one
+ * @return 0 or -EBADMSG
+ */
+int session_page_split(struct span json, struct span *ret_array,
+		       uint64_t *ret_next);

@@ -39,12 +39,27 @@ static void check_scan(struct span text)
 	json_decref(json);
 }
 
+/* The array of a page lies inside it. */
+static void check_page(struct span text)
+{
+	struct span array;
+	uint64_t next;
+
+	if (session_page_split(text, &array, &next) < 0)
+		return;
+	if (array.ptr < text.ptr ||
+	    array.ptr + array.len >= text.ptr + text.len)
+		abort();
+	(void)session_reports_decode(array, on_report, &text);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct span text = span_make(data, size);
 
 	(void)session_report_decode(text, on_report, &text);
 	(void)session_reports_decode(text, on_report, &text);
+	check_page(text);
 	check_scan(text);
 	return 0;
 }

@@ -663,6 +663,42 @@ test_what_is_open_when_the_dispatcher_stops_is_an_error(void **state)
 	tear_down(&s);
 }
 
+static void test_a_list_may_come_in_pages(void **state)
+{
+	struct scene s;
+
+	(void)state;
+	rig_init(&s.rig);
+	rig_start(&s.rig);
+	s.relay = rig_dial(&s.rig, "127.0.0.2");
+	s.proxy = rig_proxy(&s.rig);
+	rig_say(s.relay,
+		"%lu {\"sessions\": [{\"call_id\": \"c0\", \"from_tag\": "
+		"\"f\"}, " RECORD "], \"next\": 7}",
+		rig_expect_request_with(s.relay, "sessions", "page: 0"));
+	rig_say(s.relay,
+		"%lu {\"sessions\": [{\"call_id\": \"c2\", \"from_tag\": "
+		"\"f\"}], \"next\": 0}",
+		rig_expect_request_with(s.relay, "sessions", "page: 7"));
+	rig_expect_nothing(s.relay);
+	assert_int_equal(directory_count(s.rig.directory).sessions, 3);
+
+	/* Next time one of them is gone, and one cannot be read. */
+	rig_end_free(s.relay);
+	s.relay = rig_dial(&s.rig, "127.0.0.2");
+	rig_say(s.relay, "%lu {\"sessions\": [" RECORD "], \"next\": 9}",
+		rig_expect_request_with(s.relay, "sessions", "page: 0"));
+	rig_say(s.relay, "%lu error",
+		rig_expect_request_with(s.relay, "sessions", "page: 9"));
+	rig_expect_nothing(s.relay);
+	assert_int_equal(directory_count(s.rig.directory).sessions, 3);
+	rig_end_free(s.relay);
+	s.relay = rig_relay(&s.rig, "127.0.0.2",
+			    "{\"sessions\": [" RECORD "], \"next\": 0}");
+	assert_int_equal(directory_count(s.rig.directory).sessions, 1);
+	tear_down(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -696,6 +732,7 @@ int main(void)
 		T(test_what_relays_list_is_known_after_a_restart),
 		T(test_a_session_that_its_relay_does_not_list_any_more_is_lost),
 		T(test_a_list_that_cannot_be_read_drops_nothing),
+		T(test_a_list_may_come_in_pages),
 		T(test_what_is_open_when_the_dispatcher_stops_is_an_error),
 	};
 

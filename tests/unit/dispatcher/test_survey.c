@@ -197,6 +197,32 @@ test_what_is_open_when_the_dispatcher_stops_is_finished(void **state)
 	tear_down(&s);
 }
 
+static void test_who_announced_pages_is_asked_for_them(void **state)
+{
+	struct scene s;
+
+	(void)state;
+	rig_init(&s.rig);
+	set_up(&s);
+	rig_say(s.one, "ping {\"features\": [\"paged\"]}");
+	rig_expect(s.one, "pong");
+	rig_say(s.client, "sessions");
+	rig_say(s.two, "%lu [{\"call_id\": \"old\"}]",
+		rig_expect_request(s.two, "sessions"));
+	rig_expect_nothing(s.two);
+	rig_say(s.one,
+		"%lu {\"sessions\": [{\"call_id\": \"a\"}], \"next\": 5}",
+		rig_expect_request_with(s.one, "sessions", "page: 0"));
+	rig_say(s.one,
+		"%lu {\"sessions\": [{\"call_id\": \"b\"}], \"next\": 0}",
+		rig_expect_request_with(s.one, "sessions", "page: 5"));
+	rig_expect(s.client, "{\"call_id\": \"old\"}");
+	rig_expect(s.client, "{\"call_id\": \"a\"}");
+	rig_expect(s.client, "{\"call_id\": \"b\"}");
+	rig_expect(s.client, "");
+	tear_down(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -206,6 +232,7 @@ int main(void)
 			test_a_silent_relay_is_named_after_relay_timeout),
 		cmocka_unit_test(test_a_relay_that_is_lost_in_between_is_named),
 		cmocka_unit_test(test_the_sessions_of_all_relays_are_joined),
+		cmocka_unit_test(test_who_announced_pages_is_asked_for_them),
 		cmocka_unit_test(
 			test_a_list_that_is_no_json_does_not_spoil_the_others),
 		cmocka_unit_test(test_too_many_questions_at_a_time_ask_nobody),

@@ -59,8 +59,9 @@ static void test_sessions_are_asked_for_first_with_our_features(void **state)
 	rig_start(&rig);
 	relay = rig_dial(&rig, "127.0.0.2");
 	rig_expect(relay, "sessions 1");
-	rig_expect(relay, "features: scope dialog_id");
+	rig_expect(relay, "features: scope dialog_id paged");
 	rig_expect(relay, "scope: own");
+	rig_expect(relay, "page: 0");
 	rig_expect(relay, "");
 	assert_int_equal(relay_peer_state(only_peer(&rig)), RELAY_PEER_SYNCING);
 	rig_say(relay, "1 []");

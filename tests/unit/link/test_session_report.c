@@ -143,6 +143,53 @@ static void test_an_object_that_is_too_long_is_refused(void **state)
 	free(text);
 }
 
+static void test_a_page_is_taken_apart(void **state)
+{
+	struct span array;
+	uint64_t next;
+
+	(void)state;
+	assert_int_equal(session_page_split(
+				 SPAN("{\"sessions\": [{\"call_id\": \"a\"}], "
+				      "\"next\": 17}"),
+				 &array, &next),
+			 0);
+	assert_true(span_equal(array, SPAN("[{\"call_id\": \"a\"}]")));
+	assert_int_equal(next, 17);
+	assert_int_equal(
+		session_page_split(SPAN("{\"sessions\": [], \"next\": 0}"),
+				   &array, &next),
+		0);
+	assert_true(span_equal(array, SPAN("[]")));
+	assert_int_equal(next, 0);
+}
+
+static void test_what_is_no_page_is_refused(void **state)
+{
+	static const char *const bad[] = {
+		"",
+		"{}",
+		"[]",
+		"{\"sessions\": ",
+		"{\"sessions\": []}",
+		"{\"sessions\": , \"next\": 0",
+		"{\"sessions\": [], \"next\": }",
+		"{\"sessions\": [], \"next\": -1}",
+		"{\"sessions\": [], \"next\": 0} ",
+		"{\"sessions\": [], \"next\": 99999999999999999999}",
+		"{\"next\": 0, \"sessions\": []}",
+	};
+	struct span array;
+	uint64_t next = 5;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_int_equal(
+			session_page_split(span_of(bad[i]), &array, &next),
+			-EBADMSG);
+	assert_int_equal(next, 5);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -153,6 +200,8 @@ int main(void)
 		cmocka_unit_test(test_an_empty_list_is_a_list),
 		cmocka_unit_test(test_what_is_no_list_of_sessions_is_refused),
 		cmocka_unit_test(test_an_object_that_is_too_long_is_refused),
+		cmocka_unit_test(test_a_page_is_taken_apart),
+		cmocka_unit_test(test_what_is_no_page_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
