@@ -169,6 +169,15 @@ static void undo_session(struct session *session,
 	session_kill(session, SESSION_END_REMOVED, now);
 }
 
+/* The first answer with a to-tag: from now on silence counts. */
+static void session_picked_up(struct session *session,
+			      const struct session_time *now)
+{
+	session->answered_wall_us = now->wall_us;
+	list_for_each (link, &session->streams)
+		list_item(link, struct stream, link)->since_us = now->mono_us;
+}
+
 int sessions_update(struct sessions *sessions, const struct update *update,
 		    unsigned owner, bool allow_new,
 		    const struct session_time *now, struct session_ports *ret,
@@ -215,7 +224,7 @@ int sessions_update(struct sessions *sessions, const struct update *update,
 	}
 	if (session->start_mono_us != 0 && session->answered_wall_us == 0 &&
 	    update->to_tag.len > 0)
-		session->answered_wall_us = now->wall_us;
+		session_picked_up(session, now);
 	if (is_new)
 		log_started(session, update, &ports);
 	if (session->answered && session->changes != changes)
@@ -242,9 +251,26 @@ int sessions_remove(struct sessions *sessions, const struct removal *removal,
 	return 0;
 }
 
+/* While only a 183 has answered, the call rings, maybe in silence: it has the
+ * time of one that nobody answered. */
+static struct silence_limits limits_of(const struct session *session)
+{
+	uint64_t ringing_us = session->sessions->config.unanswered_timeout_us;
+	struct silence_limits limits = session->sessions->limits;
+
+	if (session->answered_wall_us != 0)
+		return limits;
+	if (limits.stream_timeout_us < ringing_us)
+		limits.stream_timeout_us = ringing_us;
+	if (limits.on_hold_timeout_us < ringing_us)
+		limits.on_hold_timeout_us = ringing_us;
+	return limits;
+}
+
 static void judge_stream(struct session *session, struct stream *stream,
 			 uint64_t now_us)
 {
+	struct silence_limits limits = limits_of(session);
 	struct silence_facts facts = {
 		.on_hold = stream_on_hold(stream),
 		.since_us = stream->since_us,
@@ -261,8 +287,7 @@ static void judge_stream(struct session *session, struct stream *stream,
 			facts.last_media_us = last_us;
 	}
 	facts.had_media = facts.last_media_us > 0;
-	if (!silence_ends_stream(&facts, &session->sessions->limits, now_us,
-				 &status, &wait_us))
+	if (!silence_ends_stream(&facts, &limits, now_us, &status, &wait_us))
 		return;
 	stream->timeout_wait_us = wait_us;
 	log_info("[%s] %s stream ended: %s", session->call_id, stream->type,

@@ -107,6 +107,42 @@ static void test_silence_from_the_answer_on_ends_the_session(void **state)
 	assert_record_has(world, "\"timeout_wait\": 90");
 }
 
+static void test_a_call_may_ring_in_silence_after_a_183(void **state)
+{
+	struct world *world = *state;
+
+	REQUEST(1, .media = A);
+	FORK_REPLY(1, NULL, .media = B);
+	pass(world, STREAM_TIMEOUT_S * 2);
+	sessions_tick(world->sessions, &world->now);
+	assert_int_equal(living(world), 1);
+	REPLY(1, .media = B);
+	pass(world, STREAM_TIMEOUT_S - 1);
+	sessions_tick(world->sessions, &world->now);
+	assert_int_equal(living(world), 1);
+	pass(world, 1);
+	sessions_tick(world->sessions, &world->now);
+	settle(world);
+	assert_int_equal(living(world), 0);
+	assert_record_has(world, "\"timeout_wait\": 90");
+}
+
+static void test_a_183_without_a_200_ends_as_unanswered_calls_do(void **state)
+{
+	struct world *world = *state;
+
+	REQUEST(1, .media = A);
+	FORK_REPLY(1, NULL, .media = B);
+	pass(world, UNANSWERED_S - 1);
+	sessions_tick(world->sessions, &world->now);
+	assert_int_equal(living(world), 1);
+	pass(world, 1);
+	sessions_tick(world->sessions, &world->now);
+	settle(world);
+	assert_int_equal(living(world), 0);
+	assert_record_has(world, "\"timeout_wait\": 600");
+}
+
 static void test_a_call_without_media_is_none_and_makes_nothing(void **state)
 {
 	struct world *world = *state;
@@ -249,6 +285,8 @@ int main(void)
 		TEST(test_a_stream_offered_on_hold_is_on_hold),
 		TEST(test_silence_before_the_answer_ends_nothing),
 		TEST(test_silence_from_the_answer_on_ends_the_session),
+		TEST(test_a_call_may_ring_in_silence_after_a_183),
+		TEST(test_a_183_without_a_200_ends_as_unanswered_calls_do),
 		TEST(test_a_call_without_media_is_none_and_makes_nothing),
 		TEST(test_addresses_that_are_refused_make_no_session),
 		cmocka_unit_test_setup_teardown(
