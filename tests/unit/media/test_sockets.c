@@ -106,6 +106,37 @@ static void test_closed_streams_that_nobody_dispatched_are_freed(void **state)
 	assert_int_equal(open_fds(), at_first);
 }
 
+static void
+test_a_stream_that_cannot_be_watched_leaves_its_sockets_alone(void **state)
+{
+	struct media *media = start_media(LONG_US);
+	struct media_port_pair pairs[PARTY_COUNT];
+	struct media_session *session;
+	struct media_stream *stream = NULL;
+	struct media_totals totals;
+	int good;
+
+	(void)state;
+	assert_int_equal(media_session_new(&session, media), 0);
+	open_pair(media, AF_INET, &pairs[PARTY_CALLER]);
+	open_pair(media, AF_INET, &pairs[PARTY_CALLEE]);
+	good = pairs[PARTY_CALLEE].fd[COMPONENT_RTCP];
+	pairs[PARTY_CALLEE].fd[COMPONENT_RTCP] = -1; /* no socket for epoll */
+	assert_int_equal(media_stream_new(&stream, session, pairs), -ENOMEM);
+	assert_null(stream);
+	pairs[PARTY_CALLEE].fd[COMPONENT_RTCP] = good;
+
+	/* What was made of it goes by way of the worker. */
+	wait_readable(media_event_fd(media));
+	media_dispatch(media);
+	media_read_totals(media, &totals);
+	assert_int_equal(totals.streams_created, totals.streams_destroyed);
+	assert_int_equal(totals.sockets_closed, 0);
+	assert_int_equal(media_stream_new(&stream, session, pairs), 0);
+	media_session_free(session);
+	media_free(media);
+}
+
 static void test_a_pair_is_refused_whole_when_either_port_is_taken(void **state)
 {
 	struct media *media = start_media(LONG_US);
@@ -261,6 +292,8 @@ int main(void)
 		cmocka_unit_test(test_freeing_the_media_closes_what_is_open),
 		cmocka_unit_test(
 			test_closed_streams_that_nobody_dispatched_are_freed),
+		cmocka_unit_test(
+			test_a_stream_that_cannot_be_watched_leaves_its_sockets_alone),
 		cmocka_unit_test(
 			test_a_pair_is_refused_whole_when_either_port_is_taken),
 		cmocka_unit_test(test_an_odd_port_makes_no_pair),
