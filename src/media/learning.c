@@ -115,7 +115,6 @@ static void note_udptl(struct learning *l, const struct packet_facts *packet)
 	if (!l->has_udptl_seq || newer)
 		l->seq = packet->seq;
 	l->has_udptl_seq = true;
-	l->has_ssrc = false;
 }
 
 static void note_heard(struct learning *l, const struct packet_facts *packet,
@@ -124,7 +123,8 @@ static void note_heard(struct learning *l, const struct packet_facts *packet,
 	l->heard_us = now_us;
 	if (packet->kind == PACKET_RTP && packet->has_ssrc)
 		note_rtp(l, packet);
-	else if (packet->kind == PACKET_OTHER && packet->has_seq)
+	else if (packet->kind == PACKET_OTHER && packet->has_seq &&
+		 !l->has_ssrc) /* not a keepalive among RTP */
 		note_udptl(l, packet);
 }
 

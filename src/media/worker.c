@@ -18,7 +18,7 @@
 /* While packets come one after the other, turns begin at least this far apart,
  * so that each moves several: waking up costs more than a packet does. The
  * first packet after a pause is never kept waiting. */
-#define GATHER_US 100
+#define GATHER_US 200
 
 /* ---- the thread ---- */
 

@@ -115,6 +115,20 @@ test_the_same_ssrc_goes_on_from_a_new_address_after_silence(void **state)
 	assert_confirmed(sent(&s, SDP_ADDRESS, rtp(104)), RULE_SDP);
 }
 
+static void test_a_keepalive_does_not_make_the_ssrc_forgotten(void **state)
+{
+	struct scene s;
+
+	(void)state;
+	start(&s, COMPONENT_RTP);
+	sent(&s, SDP_ADDRESS, rtp(100));
+	sent(&s, SDP_ADDRESS, udptl(0)); /* four bytes of zero */
+	wait_us(&s, SILENCE);
+	assert_dropped(sent(&s, SDP_IP_OTHER_PORT, udptl(1)),
+		       DROP_NOT_THE_REMOTE);
+	assert_confirmed(sent(&s, STRANGER, rtp(101)), RULE_REBIND);
+}
+
 static void test_another_ssrc_does_not_rebind(void **state)
 {
 	struct scene s;
@@ -391,6 +405,8 @@ int main(void)
 		cmocka_unit_test(test_new_sdp_drops_what_candidates_had_proved),
 		cmocka_unit_test(
 			test_the_same_ssrc_goes_on_from_a_new_address_after_silence),
+		cmocka_unit_test(
+			test_a_keepalive_does_not_make_the_ssrc_forgotten),
 		cmocka_unit_test(test_another_ssrc_does_not_rebind),
 		cmocka_unit_test(test_a_far_or_old_sequence_does_not_rebind),
 		cmocka_unit_test(
