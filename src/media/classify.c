@@ -33,6 +33,25 @@ static void read_rtcp(struct packet_facts *facts, struct cursor in)
 	facts->ssrc = rtcp.sender_ssrc;
 }
 
+static void read_udptl(struct packet_facts *facts, const void *data, size_t len)
+{
+	facts->has_seq = udptl_seq(data, len, &facts->seq) == 0;
+	facts->single = true;
+}
+
+struct packet_facts packet_read_udptl(const void *data, size_t len)
+{
+	struct packet_facts facts = {.payload_type = -1};
+
+	facts.kind = packet_classify(data, len);
+	if (facts.kind == PACKET_STUN)
+		return facts;
+	if (facts.kind != PACKET_EMPTY)
+		facts.kind = PACKET_OTHER;
+	read_udptl(&facts, data, len);
+	return facts;
+}
+
 struct packet_facts packet_read(const void *data, size_t len)
 {
 	struct packet_facts facts = {.payload_type = -1};
@@ -48,8 +67,7 @@ struct packet_facts packet_read(const void *data, size_t len)
 	case PACKET_STUN:
 		break;
 	case PACKET_OTHER:
-		facts.has_seq = udptl_seq(data, len, &facts.seq) == 0;
-		facts.single = true;
+		read_udptl(&facts, data, len);
 		break;
 	case PACKET_DTLS:
 	case PACKET_ZRTP:

@@ -28,3 +28,7 @@ struct packet_facts {
  * party may send just one of these and then wait for the other.
  */
 struct packet_facts packet_read(const void *data, size_t len);
+
+/** The same on a stream of T.38: all but STUN is UDPTL, whatever its sequence
+ * number looks like. */
+struct packet_facts packet_read_udptl(const void *data, size_t len);

@@ -153,6 +153,13 @@ struct media_session *media_session_free(struct media_session *session);
 void media_session_set_signalling(struct media_session *session,
 				  enum party party, const struct ip_addr *ip);
 
+/** What a stream carries, as far as its packets have to be told apart. */
+enum media_format {
+	MEDIA_FORMAT_RTP,  /* and all that shares a port with it (RFC 7983) */
+	MEDIA_FORMAT_UDPTL /* T.38: a counter first, which looks like anything
+			      in time */
+};
+
 /**
  * Put a stream on its worker. It forwards as soon as one party's address is
  * known.
@@ -161,7 +168,8 @@ void media_session_set_signalling(struct media_session *session,
  * @return 0 or -ENOMEM
  */
 int media_stream_new(struct media_stream **ret, struct media_session *session,
-		     const struct media_port_pair pairs[PARTY_COUNT]);
+		     const struct media_port_pair pairs[PARTY_COUNT],
+		     enum media_format format);
 
 /**
  * The party's address in the SDP: RTP there, RTCP on the next port. When it

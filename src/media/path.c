@@ -132,13 +132,16 @@ static unsigned receive_batch(struct worker *w, struct port *from)
 
 /* ---- classify ---- */
 
-static struct arrival classify(struct batch *b, unsigned i)
+static struct arrival classify(const struct port *from, struct batch *b,
+			       unsigned i)
 {
 	struct arrival a = {.data = b->in_iov[i].iov_base,
 			    .len = b->in[i].msg_len};
 
 	a.source = endpoint_from_sockaddr(&b->sources[i]);
-	a.facts = packet_read(a.data, a.len);
+	a.facts = from->stream->format == MEDIA_FORMAT_UDPTL
+			  ? packet_read_udptl(a.data, a.len)
+			  : packet_read(a.data, a.len);
 	return a;
 }
 
@@ -399,7 +402,7 @@ void path_serve(struct worker *w, struct port *from)
 	start_pass(&pass, w, from);
 	media_stream_join_session(from->stream);
 	for (unsigned i = 0; i < count; i++) {
-		struct arrival a = classify(&w->batch, i);
+		struct arrival a = classify(from, &w->batch, i);
 
 		look_up(&pass, &a);
 	}

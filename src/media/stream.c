@@ -182,7 +182,8 @@ static void init_component(struct media_stream *stream, enum party party,
 }
 
 int media_stream_new(struct media_stream **ret, struct media_session *session,
-		     const struct media_port_pair pairs[PARTY_COUNT])
+		     const struct media_port_pair pairs[PARTY_COUNT],
+		     enum media_format format)
 {
 	struct media_stream *stream = calloc(1, sizeof(*stream));
 	struct media *media = session->media;
@@ -191,6 +192,7 @@ int media_stream_new(struct media_stream **ret, struct media_session *session,
 		return -ENOMEM;
 	stream->session = session;
 	stream->worker = session->worker;
+	stream->format = format;
 	stream->wanted.forwarding = true;
 	list_init(&stream->in_session);
 	for (enum party party = 0; party < PARTY_COUNT; party++) {

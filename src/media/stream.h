@@ -72,6 +72,7 @@ struct port {
 struct media_stream {
 	struct media_session *session; /* never changes */
 	struct worker *worker;         /* never changes */
+	enum media_format format;      /* never changes */
 	struct port ports[PARTY_COUNT][COMPONENT_COUNT];
 	struct ip_addr local[PARTY_COUNT]; /* never changes */
 	/* control -> worker; version 0: not live yet, hands off */

@@ -116,8 +116,8 @@ static void run_commands(struct worker *w)
 }
 
 /* Commands come last: events of this turn may be of a stream that one closes.
- */
-static void run_turn(struct worker *w, const struct epoll_event *events,
+ * @return whether there were packets */
+static bool run_turn(struct worker *w, const struct epoll_event *events,
 		     int count)
 {
 	bool woken = false;
@@ -133,6 +133,7 @@ static void run_turn(struct worker *w, const struct epoll_event *events,
 	run_timers(w);
 	if (woken)
 		run_commands(w);
+	return count > woken;
 }
 
 static void sleep_until(uint64_t time_us)
@@ -162,9 +163,8 @@ static void *run(void *arg)
 		count = epoll_wait(w->epoll_fd, events, EVENTS_MAX, wait_ms(w));
 		w->now_us = clock_mono_us();
 		w->turn++;
-		gather = count < EVENTS_MAX &&
+		gather = run_turn(w, events, count) && count < EVENTS_MAX &&
 			 w->now_us - before_us < 2 * GATHER_US;
-		run_turn(w, events, count);
 	}
 	return NULL;
 }

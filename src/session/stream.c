@@ -119,7 +119,10 @@ int stream_new(struct stream **ret, struct session *session,
 	r = open_pairs(sessions, now->mono_us, pairs, ret_why);
 	if (r < 0)
 		goto fail;
-	r = media_stream_new(&stream->media, session->media, pairs);
+	r = media_stream_new(&stream->media, session->media, pairs,
+			     span_equal(line->type, SPAN("image"))
+				     ? MEDIA_FORMAT_UDPTL
+				     : MEDIA_FORMAT_RTP);
 	if (r < 0) {
 		*ret_why = "out of memory";
 		for (int i = 0; i < PARTY_COUNT; i++) {

@@ -120,8 +120,9 @@ static inline void start_stream(struct call *call, int family)
 {
 	for (unsigned i = 0; i < PARTY_COUNT; i++)
 		open_pair(call->media, family, &call->pairs[i]);
-	assert_int_equal(
-		media_stream_new(&call->stream, call->session, call->pairs), 0);
+	assert_int_equal(media_stream_new(&call->stream, call->session,
+					  call->pairs, MEDIA_FORMAT_RTP),
+			 0);
 }
 
 /* An answered call; both phones are where their SDP says. */

@@ -96,6 +96,26 @@ static void hold(struct held *held, struct held_budget *budget, uint8_t byte)
 	held_add(held, budget, &source, &facts, &byte, 1, byte);
 }
 
+static void test_on_a_stream_of_t38_all_but_stun_is_udptl(void **state)
+{
+	/* sequence numbers that look like DTLS, RTP, RTCP, ZRTP, and a TURN
+	 * channel */
+	static const uint8_t firsts[] = {0x14, 0x80, 0x81, 0x10, 0x40};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(firsts); i++) {
+		uint8_t packet[40] = {firsts[i], 0xc8, 0xfe, 0xfd};
+		struct packet_facts p =
+			packet_read_udptl(packet, sizeof(packet));
+
+		assert_int_equal(p.kind, PACKET_OTHER);
+		assert_true(p.has_seq);
+		assert_int_equal(p.seq, firsts[i] << 8 | 0xc8);
+		assert_int_equal(p.payload_type, -1);
+	}
+	assert_int_equal(packet_read_udptl("", 0).kind, PACKET_EMPTY);
+}
+
 static void test_the_latest_eight_are_held_in_order(void **state)
 {
 	struct held_budget budget = {0};
@@ -149,6 +169,7 @@ int main(void)
 			test_rtcp_has_its_senders_ssrc_and_proves_nothing_else),
 		cmocka_unit_test(test_stun_has_no_facts_at_all),
 		cmocka_unit_test(test_udptl_has_a_sequence),
+		cmocka_unit_test(test_on_a_stream_of_t38_all_but_stun_is_udptl),
 		cmocka_unit_test(
 			test_rtp_that_is_cut_short_has_no_ssrc_to_prove_itself_by),
 		cmocka_unit_test(test_the_latest_eight_are_held_in_order),

@@ -213,8 +213,9 @@ test_one_message_that_fails_does_not_take_the_others_along(void **state)
 	assert_int_equal(media_session_new(&call.session, call.media), 0);
 	open_pair(call.media, AF_INET6, &call.pairs[PARTY_CALLER]);
 	open_pair(call.media, AF_INET, &call.pairs[PARTY_CALLEE]);
-	assert_int_equal(
-		media_stream_new(&call.stream, call.session, call.pairs), 0);
+	assert_int_equal(media_stream_new(&call.stream, call.session,
+					  call.pairs, MEDIA_FORMAT_RTP),
+			 0);
 	call.phones[PARTY_CALLER] = open_phone(call.media, AF_INET6);
 	call.phones[PARTY_CALLEE] = open_phone(call.media, AF_INET);
 	for (enum party party = 0; party < PARTY_COUNT; party++)
@@ -290,8 +291,9 @@ static void test_what_the_receive_buffer_drops_is_counted(void **state)
 	}
 	for (uint16_t i = 0; i < OVERFLOW; i++) /* nobody reads yet */
 		say_rtp(&call, PARTY_CALLER, i);
-	assert_int_equal(
-		media_stream_new(&call.stream, call.session, call.pairs), 0);
+	assert_int_equal(media_stream_new(&call.stream, call.session,
+					  call.pairs, MEDIA_FORMAT_RTP),
+			 0);
 	deadline = clock_mono_us() + DEADLINE_MS * US_PER_MS;
 	do {
 		/* Each packet tells what was dropped before it. */

@@ -50,7 +50,8 @@ test_a_thousand_streams_leave_no_file_descriptor_behind(void **state)
 			assert_int_equal(media_session_new(&sessions[i], media),
 					 0);
 			assert_int_equal(media_stream_new(&streams[i],
-							  sessions[i], pairs),
+							  sessions[i], pairs,
+							  MEDIA_FORMAT_RTP),
 					 0);
 		}
 		assert_int_equal(open_fds(), running + 4 * AT_ONCE);
@@ -122,7 +123,9 @@ test_a_stream_that_cannot_be_watched_leaves_its_sockets_alone(void **state)
 	open_pair(media, AF_INET, &pairs[PARTY_CALLEE]);
 	good = pairs[PARTY_CALLEE].fd[COMPONENT_RTCP];
 	pairs[PARTY_CALLEE].fd[COMPONENT_RTCP] = -1; /* no socket for epoll */
-	assert_int_equal(media_stream_new(&stream, session, pairs), -ENOMEM);
+	assert_int_equal(
+		media_stream_new(&stream, session, pairs, MEDIA_FORMAT_RTP),
+		-ENOMEM);
 	assert_null(stream);
 	pairs[PARTY_CALLEE].fd[COMPONENT_RTCP] = good;
 
@@ -132,7 +135,8 @@ test_a_stream_that_cannot_be_watched_leaves_its_sockets_alone(void **state)
 	media_read_totals(media, &totals);
 	assert_int_equal(totals.streams_created, totals.streams_destroyed);
 	assert_int_equal(totals.sockets_closed, 0);
-	assert_int_equal(media_stream_new(&stream, session, pairs), 0);
+	assert_int_equal(
+		media_stream_new(&stream, session, pairs, MEDIA_FORMAT_RTP), 0);
 	media_session_free(session);
 	media_free(media);
 }
