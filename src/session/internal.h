@@ -75,6 +75,10 @@ struct session {
 	bool seen[PARTY_COUNT];
 	uint32_t highest_cseq[PARTY_COUNT];
 	struct exchange *open, *answered;
+	/* An open offer that an offer of the other party crossed (RFC 3261,
+	 * section 14). Which of the two got the 491 only the answer will tell.
+	 */
+	struct exchange *crossed;
 	struct list streams;
 
 	uint64_t created_us, changed_us; /* changed: the last offer or answer */
@@ -159,6 +163,7 @@ int negotiate(struct session *session, const struct update *update,
 /** May media be sent to the addresses of the message? @return 0 or -EINVAL */
 int negotiate_check(const struct sessions *sessions,
 		    const struct update *update, const char **ret_why);
+/** Give up the offers that nobody has answered. */
 void exchange_drop_open(struct session *session, uint64_t now_us);
 
 /* report.c */

@@ -126,13 +126,50 @@ static void end_new_streams(struct exchange *exchange, uint64_t now_us)
 				   now_us);
 }
 
+static void drop_exchange(struct exchange **exchange, uint64_t now_us)
+{
+	if (*exchange)
+		end_new_streams(*exchange, now_us);
+	free(*exchange);
+	*exchange = NULL;
+}
+
 void exchange_drop_open(struct session *session, uint64_t now_us)
 {
-	if (!session->open)
-		return;
-	end_new_streams(session->open, now_us);
-	free(session->open);
-	session->open = NULL;
+	drop_exchange(&session->open, now_us);
+	drop_exchange(&session->crossed, now_us);
+}
+
+/* A new offer takes the place of the open one. That of the other party may be
+ * answered all the same: then it was the new one that was rejected. */
+static void replace_open(struct session *session, struct exchange *offer,
+			 uint64_t now_us)
+{
+	struct exchange *open = session->open;
+
+	if (open && open->facts.offerer != offer->facts.offerer) {
+		drop_exchange(&session->crossed, now_us);
+		session->crossed = open;
+		session->open = NULL;
+	}
+	drop_exchange(&session->open, now_us);
+	session->open = offer;
+}
+
+static bool is_of_crossed(const struct session *session,
+			  const struct media_message *message)
+{
+	return session->crossed &&
+	       transaction_equal(message->transaction,
+				 session->crossed->facts.offer);
+}
+
+/* The crossed offer gets its answer: it is the open one after all. */
+static void reopen_crossed(struct session *session, uint64_t now_us)
+{
+	drop_exchange(&session->open, now_us);
+	session->open = session->crossed;
+	session->crossed = NULL;
 }
 
 static size_t count_streams(const struct session *session)
@@ -202,8 +239,7 @@ static int take_offer(struct session *session, const struct update *update,
 			return r;
 		}
 	}
-	exchange_drop_open(session, now->mono_us);
-	session->open = offer;
+	replace_open(session, offer, now->mono_us);
 	return 0;
 }
 
@@ -269,6 +305,7 @@ static void take_answer(struct session *session, const struct update *update,
 		free(session->answered);
 		session->answered = session->open;
 		session->open = NULL;
+		drop_exchange(&session->crossed, now->mono_us);
 	}
 	if (session->start_mono_us == 0) {
 		session->start_mono_us = now->mono_us;
@@ -286,6 +323,8 @@ static const struct exchange *exchange_of(const struct session *session,
 	if (open && message->sender == open->facts.offerer &&
 	    transaction_equal(message->transaction, open->facts.offer))
 		return open;
+	if (is_of_crossed(session, message))
+		return session->crossed;
 	return session->answered ? session->answered : open;
 }
 
@@ -344,16 +383,20 @@ int negotiate(struct session *session, const struct update *update,
 	      enum party sender, const struct session_time *now,
 	      struct session_ports *ret, const char **ret_why)
 {
-	struct negotiation_facts facts = facts_of(session);
 	struct media_message message = {
 		.sender = sender,
 		.is_reply = update->is_reply,
 		.transaction = {update->is_reply ? party_other(sender) : sender,
 				update->cseq},
 	};
-	enum message_kind kind = message_classify(&facts, &message);
+	struct negotiation_facts facts;
+	enum message_kind kind;
 	int r;
 
+	if (is_of_crossed(session, &message) && message.is_reply)
+		reopen_crossed(session, now->mono_us);
+	facts = facts_of(session);
+	kind = message_classify(&facts, &message);
 	log_debug("[%.*s] %s from the %s, cseq %u", SPAN_ARG(update->call_id),
 		  message_kind_name(kind), party_name(sender), update->cseq);
 	switch (kind) {

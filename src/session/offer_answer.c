@@ -34,13 +34,15 @@ static enum message_kind while_open(const struct negotiation_facts *facts,
 		return MESSAGE_OLD;
 	/* An offer in a request is answered in a reply to it. When the other
 	 * party sends a new request with media instead, in a call that is up,
-	 * the open offer was rejected (a 488 is not signalled) and this is an
-	 * offer. Before the first answer there is nothing to fall back to: take
-	 * it as the answer. */
-	if (!message->is_reply && !open->offer_in_reply && newer &&
-	    facts->answered.exists)
-		return MESSAGE_OFFER;
-	return MESSAGE_ANSWER;
+	 * the open offer was rejected (a 488 is not signalled), or the two
+	 * cross, and this is an offer. Before the first answer there is nothing
+	 * to fall back to: take it as the answer. A request of before is one
+	 * that comes again. */
+	if (message->is_reply || open->offer_in_reply)
+		return MESSAGE_ANSWER;
+	if (!newer)
+		return MESSAGE_OLD;
+	return facts->answered.exists ? MESSAGE_OFFER : MESSAGE_ANSWER;
 }
 
 enum message_kind message_classify(const struct negotiation_facts *facts,

@@ -49,7 +49,7 @@ struct negotiation_facts {
 };
 
 enum message_kind {
-	MESSAGE_OFFER,        /* a new offer; an open one is dead */
+	MESSAGE_OFFER, /* a new offer; an open one of the same party is dead */
 	MESSAGE_OFFER_AGAIN,  /* a retransmission of the open or answered offer
 			       */
 	MESSAGE_ANSWER,       /* the answer to the open offer */

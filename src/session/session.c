@@ -20,6 +20,7 @@ static void session_destroy(struct session *session)
 	media_session_free(session->media);
 	list_del(&session->link);
 	free(session->open);
+	free(session->crossed);
 	free(session->answered);
 	free(session->call_id);
 	free(session->from_tag);
@@ -206,6 +207,8 @@ void session_kill(struct session *session, enum session_end end,
 	list_add_tail(&sessions->dying, &session->link);
 	free(session->open);
 	session->open = NULL;
+	free(session->crossed);
+	session->crossed = NULL;
 	free(session->answered);
 	session->answered = NULL;
 	list_for_each_safe (link, &session->streams) {

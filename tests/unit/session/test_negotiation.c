@@ -112,6 +112,43 @@ static void test_after_a_rejected_reinvite_the_callee_may_offer(void **state)
 	assert_int_equal(ports_in_use(world), 2);
 }
 
+static void
+test_of_two_offers_that_cross_the_first_may_be_answered(void **state)
+{
+	struct world *world = *state;
+	struct session_ports first, offer, again;
+
+	REQUEST(1, .media = A);
+	first = REPLY(1, .media = B);
+	offer = REQUEST(2, .to_tag = "callee", .media = A_MOVED);
+	CALLEE_REQUEST(1, .media = B_MOVED); /* 491 */
+	again = REQUEST(2, .to_tag = "callee", .media = A_MOVED);
+	assert_int_equal(again.ports[0], offer.ports[0]);
+	assert_int_equal(ports_in_use(world), 6);
+	again = REPLY(2, .media = B);
+	assert_int_not_equal(again.ports[0], first.ports[0]);
+	assert_int_equal(ports_in_use(world), 2);
+	remove_call(world, "caller");
+	assert_record_has_local(world, "callee", offer.ports[0]);
+}
+
+static void test_of_two_offers_that_cross_both_may_be_rejected(void **state)
+{
+	struct world *world = *state;
+
+	REQUEST(1, .media = A);
+	REPLY(1, .media = B);
+	for (unsigned i = 0; i < 5; i++) {
+		REQUEST(2 + i, .to_tag = "callee", .media = A_MOVED);
+		CALLEE_REQUEST(1 + i, .media = B_MOVED);
+		assert_int_equal(ports_in_use(world), 6);
+	}
+	pass(world, UNANSWERED_S);
+	REQUEST(9, .to_tag = "callee", .media = A);
+	REPLY(9, .media = B);
+	assert_int_equal(ports_in_use(world), 2);
+}
+
 static void test_a_reinvite_of_the_callee_moves_its_side(void **state)
 {
 	struct world *world = *state;
@@ -323,6 +360,8 @@ int main(void)
 		TEST(test_a_new_address_in_a_reinvite_makes_a_new_stream),
 		TEST(test_a_rejected_reinvite_followed_by_another_keeps_the_live_stream),
 		TEST(test_after_a_rejected_reinvite_the_callee_may_offer),
+		TEST(test_of_two_offers_that_cross_the_first_may_be_answered),
+		TEST(test_of_two_offers_that_cross_both_may_be_rejected),
 		TEST(test_a_reinvite_of_the_callee_moves_its_side),
 		TEST(test_streams_are_added_rejected_and_removed),
 		TEST(test_a_rejected_stream_has_no_port_in_a_retransmission),

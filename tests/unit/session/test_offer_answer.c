@@ -136,6 +136,19 @@ test_a_rejected_offer_is_not_answered_by_the_other_partys_request(void **state)
 }
 
 static void
+test_an_old_request_of_the_other_party_answers_no_offer(void **state)
+{
+	(void)state;
+	REQUEST(CALLER, 1);
+	REPLY(CALLEE, 1);
+	REQUEST(CALLEE, 7);
+	REPLY(CALLER, 7);
+	assert_int_equal(REQUEST(CALLER, 2), MESSAGE_OFFER);
+	assert_int_equal(REQUEST(CALLEE, 7), MESSAGE_OLD);
+	assert_int_equal(REPLY(CALLEE, 2), MESSAGE_ANSWER);
+}
+
+static void
 test_before_the_first_answer_any_media_of_the_other_party_answers(void **state)
 {
 	(void)state;
@@ -187,6 +200,7 @@ int main(void)
 		TEST(test_a_reinvite_of_the_callee_counts_its_own_cseq),
 		TEST(test_a_rejected_offer_is_replaced_by_the_same_partys_next),
 		TEST(test_a_rejected_offer_is_not_answered_by_the_other_partys_request),
+		TEST(test_an_old_request_of_the_other_party_answers_no_offer),
 		TEST(test_before_the_first_answer_any_media_of_the_other_party_answers),
 		TEST(test_a_late_200_of_an_older_transaction_answers_nothing),
 		TEST(test_an_older_cseq_changes_nothing),
