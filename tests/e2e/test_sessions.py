@@ -182,6 +182,69 @@ def test_a_rejected_reinvite_before_the_bye_is_in_no_record(two):
     assert statuses(final) == [("audio", "closed")]
 
 
+def test_reinvites_that_cross_are_both_rejected_and_one_is_tried_again(two):
+    """Glare: 491 to both (RFC 3261, section 14)."""
+    two.establish()
+    moved = {name: two.phones[name].stream() for name in two.phones}
+    assert two.call.offer(moved["caller"], by="caller").ok
+    assert two.call.offer(moved["callee"], by="callee").ok
+    two.talk(first=100)
+    offered = two.call.offer(moved["callee"], by="callee")
+    two.talk(first=200)
+    answered = two.call.answer(two.caller, by="caller")
+    two.caller.to, moved["callee"].to = offered.address(), answered.address()
+    talk(two.caller, moved["callee"], first=300)
+    wait_for(lambda: ports_in_use(two.system) == 2, what="the ports of both rejected offers")
+    assert len(two.end()["streams"]) == 2
+
+
+@PARTIES
+def test_of_two_reinvites_that_cross_one_is_accepted(two, by):
+    """The other party's re-INVITE got a 491, which is not signalled, and then it answers."""
+    two.establish()
+    other = OTHER[by]
+    moved = {name: two.phones[name].stream() for name in two.phones}
+    offered = two.call.offer(moved[by], by=by)
+    assert two.call.offer(moved[other], by=other).ok  # 491
+    two.talk(first=100)
+    answered = two.call.answer(two.streams[other], by=other)  # 200 to the first one
+    two.streams[other].to, moved[by].to = offered.address(), answered.address()
+    talk(moved[by], two.streams[other], first=300)
+    wait_for(lambda: ports_in_use(two.system) == 2, what="the ports of the rejected offer")
+    assert len(two.end()["streams"]) == 2
+
+
+def test_an_invite_that_comes_again_with_credentials(two):
+    """407 to the first one, which is not signalled: the second is another offer."""
+    two.call.offer(two.caller)
+    offered = two.call.offer(two.caller)
+    two.callee.to = offered.address()
+    two.caller.to = two.call.answer(two.callee).address()
+    two.talk()
+    wait_for(lambda: ports_in_use(two.system) == 2, what="the ports of the first INVITE")
+    assert len(two.end()["streams"]) == 1
+
+
+def test_a_call_id_may_be_used_again(two):
+    """After CANCEL or a failure the same tags may come again. Each has its own record."""
+    for turn in range(3):
+        two.call.answered = False
+        two.callee.to = two.call.offer(two.caller).address()
+        two.caller.to = two.call.answer(two.callee).address()
+        two.talk(first=100 * turn)
+        assert two.call.remove() == "removed"
+        wait_for(lambda: len(records(two.system, two.call.call_id)) == turn + 1)
+    assert [r["streams"][0]["caller_packets"] for r in records(two.system, two.call.call_id)] == (
+        [12] * 3)
+    # CANCEL and the next INVITE at once, before the workers have closed the old ports.
+    client = two.system.client()
+    ids = [("call_id", two.call.call_id), ("from_tag", "caller"), ("to_tag", "")]
+    update = update_headers("request", two.call.call_id, "caller", "", two.caller.media(), cseq=9)
+    client.send((encode("update", update) + encode("remove", ids)) * 10)
+    replies = [client.line() for _ in range(20)]
+    assert replies[1::2] == ["removed"] * 10 and all(Reply(r).ok for r in replies[::2])
+
+
 # -- when offer and answer come --------------------------------------------------------------
 
 
