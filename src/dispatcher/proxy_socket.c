@@ -208,6 +208,14 @@ static void line_came(struct conn *conn, struct span line, bool too_long,
 	}
 }
 
+/* While a connection is not read from, its end is not told. */
+static bool is_gone(void *arg)
+{
+	const struct open_request *request = arg;
+
+	return conn_peer_is_gone(request->connection->conn);
+}
+
 /* Connections */
 
 static void free_connection(struct proxy_connection *connection)
@@ -296,6 +304,7 @@ int proxy_socket_new(struct proxy_socket **ret, struct loop *loop,
 	sock->max_connections = max_connections;
 	sock->refused_limit = LOG_LIMIT(5, 60 * US_PER_S);
 	list_init(&sock->connections);
+	router_set_is_gone(router, is_gone);
 	err = listener_new_unix(&sock->listener, loop, path, access->mode,
 				access->group, accepted, sock);
 	if (err < 0) {

@@ -7,7 +7,7 @@
 #include "dispatcher/record.h"
 #include "link/session_report.h"
 
-#define SWEEP_INTERVAL_US (10 * US_PER_S)
+#define SWEEP_INTERVAL_US US_PER_S
 
 /* A list of sessions */
 
@@ -144,8 +144,8 @@ static void session_ended(const struct session_report *report, void *arg)
 	if (call)
 		session = directory_find_session(call, report->from_tag,
 						 report->to_tag);
-	events->expired++;
 	if (session) {
+		events->expired++;
 		directory_expire(events->directory, session,
 				 loop_now_us(events->loop));
 		log_expired(ended, report, "");

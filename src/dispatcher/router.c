@@ -431,6 +431,11 @@ void router_set_peers(struct router *router, struct relay_peers *peers)
 	router->peers = peers;
 }
 
+void router_set_is_gone(struct router *router, router_is_gone_h *is_gone)
+{
+	router->is_gone = is_gone;
+}
+
 void router_stop(struct router *router)
 {
 	struct list *first;

@@ -10,6 +10,7 @@
  * any more (it was too late, or the proxy is gone) is told to remove it.
  * Logs what was refused, with the call-id.
  */
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/span.h"
@@ -50,6 +51,10 @@ struct router_counters {
 /** The answer, without CRLF; for this call only. */
 typedef void router_reply_h(struct span reply, void *arg);
 
+/** Has whoever asked gone without our being told yet? arg: as router_submit()
+ * got it. */
+typedef bool router_is_gone_h(void *arg);
+
 /**
  * @param peers      may be given later by router_set_peers()
  * @param directory  outlives the router
@@ -60,6 +65,10 @@ int router_new(struct router **ret, struct loop *loop,
 
 /** Where the relays are; they are freed before the router. */
 void router_set_peers(struct router *router, struct relay_peers *peers);
+
+/** How to find out whether somebody is still there for an answer. Without it:
+ * whoever does not abandon his request is. */
+void router_set_is_gone(struct router *router, router_is_gone_h *is_gone);
 
 /** Answer all that is open with `error`, and all that comes. */
 void router_stop(struct router *router);

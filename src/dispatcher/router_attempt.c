@@ -130,6 +130,28 @@ static void log_failover(struct transaction *t, const struct ip_addr *to,
 		log_left_out(suppressed, left_out));
 }
 
+static bool has_asker(const struct transaction *t)
+{
+	router_is_gone_h *is_gone = t->router->is_gone;
+
+	return t->handler && !(is_gone && is_gone(t->arg));
+}
+
+/* Is there anybody for whom a session would be made? */
+static bool is_wanted(const struct transaction *t)
+{
+	if (has_asker(t))
+		return true;
+	list_for_each (link, &t->waiters) {
+		const struct transaction *waiter =
+			list_item(link, struct transaction, waiting);
+
+		if (waiter->is_remove || has_asker(waiter))
+			return true;
+	}
+	return false;
+}
+
 /* Nobody is left to be asked, but somebody may still reply. */
 static void give_up(struct transaction *t, const char *why)
 {
@@ -146,11 +168,11 @@ static void give_up(struct transaction *t, const char *why)
 void transaction_ask_next(struct transaction *t, const char *why)
 {
 	struct router *router = t->router;
-	bool unwanted = !t->handler && list_empty(&t->waiters);
+	bool wanted = t->attempt_count == 0 || is_wanted(t);
 	struct relay_peer *peer;
 
 	list_del(&t->by_failover);
-	while (!unwanted && t->attempt_count < MAX_ATTEMPTS &&
+	while (wanted && t->attempt_count < MAX_ATTEMPTS &&
 	       (peer = choose(t))) {
 		if (ask(t, peer) < 0)
 			continue;
@@ -243,10 +265,9 @@ static bool is_ports(struct span text)
 static void update_succeeded(struct transaction *t, struct attempt *attempt,
 			     struct relay_peer *peer, struct span text)
 {
-	bool needed = t->handler || !list_empty(&t->waiters);
 	int err;
 
-	if (t->is_new_session && !needed) {
+	if (t->is_new_session && !is_wanted(t)) {
 		transaction_pin(t);
 		transaction_answer(t, SPAN("error"));
 		undo(t, peer);

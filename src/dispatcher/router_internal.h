@@ -19,6 +19,7 @@ struct router {
 	const struct conf_dispatcher *conf;
 	struct directory *directory;
 	struct relay_peers *peers;
+	router_is_gone_h *is_gone;  /* may be NULL */
 	struct hash_table founders; /* transactions, by call-id */
 	struct list deadlines;      /* unanswered ones, by answer_by_us */
 	struct list failovers;      /* founders that ask, by failover_at_us */

@@ -238,14 +238,19 @@ void rig_say(struct rig_end *end, const char *format, ...)
 
 /* Expectations */
 
-/* One stop of the loop, or the end of the test. */
+/* Until the loop is stopped once, or the end of the test. */
+static void run_within_limit(struct rig *rig)
+{
+	assert_int_equal(loop_run(rig->loop), 0);
+	if (rig->timed_out)
+		fail_msg("%s", "what was expected did not come");
+}
+
 static void run_once(struct rig *rig)
 {
 	timer_start(rig->limit, LIMIT_US);
-	assert_int_equal(loop_run(rig->loop), 0);
+	run_within_limit(rig);
 	timer_stop(rig->limit);
-	if (rig->timed_out)
-		fail_msg("%s", "what was expected did not come");
 }
 
 const char *rig_hear(struct rig_end *end)
@@ -299,8 +304,10 @@ void rig_until(struct rig *rig, bool (*fact)(void *arg), void *arg)
 	/* Facts do not wake the loop. */
 	assert_int_equal(timer_new(&poll, rig->loop, stop_loop, rig->loop), 0);
 	timer_start_every(poll, US_PER_MS);
+	timer_start(rig->limit, LIMIT_US);
 	while (!fact(arg))
-		run_once(rig);
+		run_within_limit(rig);
+	timer_stop(rig->limit);
 	timer_free(poll);
 }
 

@@ -117,6 +117,40 @@ test_so_many_requests_of_a_connection_are_open_and_no_more(void **state)
 	tear_down(&s);
 }
 
+static bool is_undone(void *arg)
+{
+	const struct scene *s = arg;
+
+	return router_counters(s->rig.router)->late_sessions ==
+	       PROXY_MAX_OPEN_REQUESTS;
+}
+
+static void
+test_a_proxy_that_closes_while_not_read_from_leaves_no_session(void **state)
+{
+	struct scene s;
+	char text[64];
+
+	(void)state;
+	rig_init(&s.rig);
+	set_up(&s);
+	for (int i = 0; i <= PROXY_MAX_OPEN_REQUESTS; i++) {
+		snprintf(text, sizeof(text), "c%d", i);
+		rig_update(s.proxy, text, "f", "");
+	}
+	for (int i = 0; i < PROXY_MAX_OPEN_REQUESTS; i++)
+		rig_expect_request(s.relay, "update");
+	assert_int_equal(proxy_socket_counters(s.rig.proxy)->paused, 1);
+	rig_end_close(s.proxy);
+	/* Some turns of the loop, after which it is closed. */
+	rig_expect_nothing(s.relay);
+	for (int i = 0; i < PROXY_MAX_OPEN_REQUESTS; i++)
+		rig_say(s.relay, "%d 127.0.0.2 40000", i + 2);
+	rig_until(&s.rig, is_undone, &s);
+	assert_int_equal(directory_count(s.rig.directory).sessions, 0);
+	tear_down(&s);
+}
+
 static void test_bad_requests_are_errors_and_the_connection_stays(void **state)
 {
 	static const char *const bad[] = {
@@ -264,6 +298,7 @@ int main(void)
 		T(test_replies_keep_the_order_of_the_requests),
 		T(test_a_slow_relay_holds_back_only_its_connection),
 		T(test_so_many_requests_of_a_connection_are_open_and_no_more),
+		T(test_a_proxy_that_closes_while_not_read_from_leaves_no_session),
 		T(test_bad_requests_are_errors_and_the_connection_stays),
 		T(test_a_line_that_is_too_long_is_an_error_and_the_connection_stays),
 		T(test_a_folded_header_of_a_caller_becomes_no_header_of_ours),
