@@ -179,7 +179,9 @@ uint64_t relay_peer_waiting_us(const struct relay_peer *peer)
 	       list_item(oldest, const struct open_request, by_age)->sent_us;
 }
 
-static void mark_unresponsive(struct relay_peer *peer, uint64_t now_us)
+/* relay_recover_interval counts from the request that was not answered. */
+static void mark_unresponsive(struct relay_peer *peer, uint64_t sent_us,
+			      uint64_t now_us)
 {
 	uint64_t suppressed;
 	char left_out[LOG_LEFT_OUT_SIZE];
@@ -188,7 +190,7 @@ static void mark_unresponsive(struct relay_peer *peer, uint64_t now_us)
 	if (peer->unresponsive)
 		return;
 	peer->unresponsive = true;
-	peer->unresponsive_since_us = now_us;
+	peer->unresponsive_since_us = sent_us;
 	if (log_limit_allows(&peer->peers->timeout_limit, now_us, &suppressed))
 		log_warning(
 			"relay %s left a request unanswered for %.1f s: no new "
@@ -212,7 +214,7 @@ void relay_peer_check(struct relay_peer *peer, uint64_t now_us)
 			break;
 		list_del(first);
 		list_add_tail(&peer->overdue, first);
-		mark_unresponsive(peer, now_us);
+		mark_unresponsive(peer, request->sent_us, now_us);
 	}
 	if (peer->unresponsive && now_us - peer->unresponsive_since_us >=
 					  conf->relay_recover_interval_us) {
