@@ -71,6 +71,18 @@ def _ip(commands, namespace=None):
         raise RuntimeError("ip -batch failed: %s\n%s" % (done.stdout, "\n".join(commands)))
 
 
+def _mac(number):
+    return "02:00:00:88:00:%02x" % number
+
+
+def _neighbours(own):
+    """They know each other from the start: what waits for an ARP reply may be overtaken by what
+    is sent just after it, and tests compare the order of packets."""
+    return ["neigh add %s lladdr %s dev eth0 nud permanent" % (prefix % number, _mac(number))
+            for number in NAMES.values() if number != own
+            for prefix in ("10.88.0.%d", "fd88::%d")]
+
+
 class Namespace:
     """One host of the network, with its addresses."""
 
@@ -138,8 +150,8 @@ class Network:
         self._made = [self.bridge] + [prefix + name for name in NAMES]
         _ip(["link add br0 type bridge stp_state 0 forward_delay 0 mcast_snooping 0",
              "link set br0 up"], self.bridge)
-        _ip(["link add %s netns %s type veth peer name eth0 netns %s"
-             % (name, self.bridge, prefix + name) for name in NAMES])
+        _ip(["link add %s netns %s type veth peer name eth0 netns %s address %s"
+             % (name, self.bridge, prefix + name, _mac(number)) for name, number in NAMES.items()])
         _ip(["link set %s master br0 up" % name for name in NAMES], self.bridge)
         for name, number in NAMES.items():
             host = Namespace(prefix + name, "10.88.0.%d" % number, "fd88::%d" % number)
@@ -147,7 +159,7 @@ class Network:
                  "addr add %s/24 dev eth0" % host.ip,
                  "link set eth0 addrgenmode none up",
                  "addr add %s/64 dev eth0 nodad" % host.ip6,
-                 "route add default via 10.88.0.1"], host.name)
+                 "route add default via 10.88.0.1"] + _neighbours(number), host.name)
             self.hosts[name] = host
             setattr(self, name, host)
 
