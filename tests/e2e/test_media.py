@@ -166,6 +166,29 @@ def test_packets_that_were_sent_before_the_bye_count(call_system):
         check_stream(record(call_system, call.call_id)["streams"][0], caller, callee)
 
 
+def test_the_advertised_address_is_what_others_are_told(make_call_system):
+    """A relay behind a 1:1 NAT: packets come to the address that is bound."""
+    system = make_call_system(relay_config={"advertised_ip": "192.0.2.7"}, started=False)
+    system.dispatcher.start()
+    system.relay.start()
+    wait_for(lambda: system.relay.summary()["dispatchers_connected"] == 1)
+    caller, callee = system.phone("caller").stream(), system.phone("callee").stream()
+    call = system.call()
+    offered, answered = call.offer(caller), call.answer(callee)
+    assert offered.ip == answered.ip == "192.0.2.7"
+    callee.to = (system.relay.ip, offered.ports[0])
+    caller.to = (system.relay.ip, answered.ports[0])
+    talk(caller, callee)
+    # Another proxy shows our own advertised port as the SDP: it changes nothing.
+    assert call.offer("audio:192.0.2.7:%d:sendrecv:ice=no" % offered.ports[0], cseq=1) == offered
+    talk(caller, callee, first=50)
+    assert system.relay.summary()["ip"] == "192.0.2.7"
+    assert call.remove() == "removed"
+    statistics, = record(system, call.call_id)["streams"]
+    assert statistics["caller_local"] == "192.0.2.7:%d" % answered.ports[0]
+    assert statistics["callee_local"] == "192.0.2.7:%d" % offered.ports[0]
+
+
 # -- IPv6 --------------------------------------------------------------------------------------
 
 

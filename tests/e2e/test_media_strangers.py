@@ -128,6 +128,44 @@ def test_a_phone_whose_address_is_known_nowhere_proves_itself(make_system, netwo
     assert call.remove() == "removed"
 
 
+def test_what_proved_a_phone_is_forwarded_too(make_system, network):
+    """Held while it was a candidate, then sent on in order: nothing of a call's start is lost."""
+    system = make_system(settle_time="0")
+    call, caller, callee = natted_call(system, network, "192.0.2.1")
+    proof = rtp_series(4, ssrc=7)
+    caller.rtp.send(*proof[:3])
+    callee.rtp.expect_silence(0.05)  # three packets in sequence prove nothing yet
+    caller.rtp.send(proof[3])
+    callee.rtp.expect(proof)
+    answer = rtp_series(5, ssrc=8)
+    callee.rtp.send(*answer)
+    caller.rtp.expect(answer)
+    caller.rtcp.send(rtcp_sr(7))  # the IP address is known now
+    callee.rtcp.expect([rtcp_sr(7)])
+    assert drops(system) == {}
+    assert call.remove() == "removed"
+    final = record(system, call.call_id)["streams"][0]
+    assert (final["caller_packets"], final["callee_packets"]) == (5, 5)
+
+
+@pytest.mark.parametrize("packet", [udptl(0), dtls_hello(), b"", b"\x00\x00"],
+                         ids=["udptl", "dtls", "empty", "keepalive"])
+def test_one_packet_without_a_rival_is_a_proof_where_there_is_no_series(
+        make_system, network, packet):
+    system = make_system(settle_time="50ms")
+    call, caller, callee = natted_call(system, network, "192.0.2.1")
+    opened = time.monotonic() + 0.1
+    wait_for(lambda: time.monotonic() > opened)
+    sent = time.monotonic()
+    caller.rtp.send(packet)
+    callee.rtp.wait(1)
+    assert callee.rtp.received[0].time - sent >= 0.045, "not before settle_time"
+    callee.rtp.expect([packet])
+    callee.rtp.send(packet)
+    caller.rtp.expect([packet])
+    assert call.remove() == "removed"
+
+
 def test_before_the_answer_and_the_settling_a_stranger_gets_nowhere(make_system, network):
     system = make_system(settle_time="500ms")
     network.behind_nat()
