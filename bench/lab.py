@@ -117,7 +117,7 @@ class Processes:
         log = os.path.join(self.folder, f'{name}.log')
         with open(log, 'wb') as out:
             child = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=out,
-                                     stderr=subprocess.STDOUT, start_new_session=True)
+                                     stderr=subprocess.STDOUT, process_group=0)
         self.children.append((name, child, log))
         return child
 
