@@ -156,6 +156,10 @@ def test_one_silent_stream_of_two_ends_alone(system):
     assert statuses(final) == [("audio", "conntrack timeout"), ("video", "conntrack timeout"),
                                ("video", "conntrack timeout")]
     assert final["timed_out"] is True
+    whole, first, again = final["streams"]
+    assert (whole["start_time"], whole["end_time"]) == (0, final["duration"])
+    assert 0 == first["start_time"] < first["end_time"] < final["duration"]
+    assert first["end_time"] <= again["start_time"] < again["end_time"] == final["duration"]
 
 
 def test_a_retransmitted_answer_gives_0_for_a_stream_that_timed_out(system):
