@@ -267,3 +267,62 @@ def test_a_resumed_stream_has_the_shorter_timeout_again(system):
     final = record(system, "resumed@x")
     statistics, = final["streams"]
     assert (statistics["status"], statistics["timeout_wait"]) == ("conntrack timeout", 1)
+
+
+def test_one_of_two_sessions_with_the_same_call_id_falls_silent(system):
+    """A fork: the dispatcher has to know which one expired, and which remove is for which."""
+    calls = []
+    for number in range(2):
+        streams = system.phone("caller").stream(), system.phone("callee").stream()
+        calls.append((system.call(call_id="fork@x", caller_tag="from%d" % number,
+                                  callee_tag="to%d" % number),) + streams)
+        calls[-1][0].establish(streams[:1], streams[1:])
+        talk(*streams)
+    seq = [100]
+
+    def speak():
+        seq[0] += 1
+        calls[1][1].rtp.send(rtp(seq[0]))
+
+    pump(system, [speak], lambda: records(system, "fork@x"))
+    final = record(system, "fork@x")
+    assert final["from_tag"] == "from0" and final["timed_out"] is True
+    calls[1][2].rtp.clear()
+    talk(*calls[1][1:], first=1000)
+    assert calls[0][0].remove() == "removed"
+    talk(*calls[1][1:], first=1100)
+    assert calls[1][0].remove() == "removed"
+    wait_for(lambda: len(records(system, "fork@x")) == 2)
+    assert records(system, "fork@x")[1]["timed_out"] is False
+    assert calls[1][0].remove() == "error"  # both are gone
+
+
+def test_a_call_that_timed_out_may_come_back(system):
+    """Its phones were silent for too long, and then one sends a re-INVITE."""
+    call = Audio(system, "back")
+    talk(call.caller, call.callee)
+    assert record(system, "back@x")["timed_out"] is True
+    call.callee.to = call.call.offer(call.caller).address()
+    call.caller.to = call.call.answer(call.callee).address()
+    talk(call.caller, call.callee, first=100)
+    assert system.dispatcher.session("back@x")["to_tag"] == "callee"
+    assert call.call.remove() == "removed"
+    wait_for(lambda: len(records(system, "back@x")) == 2)
+    final = records(system, "back@x")[1]
+    assert final["timed_out"] is False and final["streams"][0]["status"] == "closed"
+    assert final["streams"][0]["caller_packets"] == 12
+    assert system.dispatcher.summary()["sessions_waiting_for_remove"] == 0
+
+
+def test_a_call_that_timed_out_may_come_back_from_the_callees_side(system):
+    """The relay does not know the call any more: the callee is the caller of the new session."""
+    call = Audio(system, "back")
+    talk(call.caller, call.callee)
+    assert record(system, "back@x")["timed_out"] is True
+    offered = call.call.offer(call.callee, by="callee")
+    answered = call.call.answer(call.caller, by="caller")
+    call.caller.to, call.callee.to = offered.address(), answered.address()
+    talk(call.caller, call.callee, first=100)
+    assert call.call.remove() == "removed"  # with the caller's tag first
+    wait_for(lambda: len(records(system, "back@x")) == 2)
+    assert system.dispatcher.summary()["sessions_waiting_for_remove"] == 0
