@@ -41,7 +41,7 @@
 
 #define NS_PER_S 1000000000ull
 #define NS_PER_US 1000ull
-#define TICK_US 250           /* how often it looks for packets that are due */
+#define TICK_US 100           /* how often it looks for packets that are due */
 #define DRAIN_NS 300000000ull /* how long the last packets may take */
 #define EVENTS_MAX 256
 #define RTP_HEADER 12
