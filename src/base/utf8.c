@@ -29,38 +29,3 @@ size_t utf8_decode(struct span s, uint32_t *ret_code)
 	*ret_code = code;
 	return len;
 }
-
-bool utf8_is_valid(struct span s)
-{
-	while (s.len > 0) {
-		uint32_t code;
-		size_t len = utf8_decode(s, &code);
-
-		if (len == 0)
-			return false;
-		s = span_make(s.ptr + len, s.len - len);
-	}
-	return true;
-}
-
-size_t utf8_repair(struct span s, char *ret)
-{
-	char *out = ret;
-
-	while (s.len > 0) {
-		uint8_t first = (uint8_t)s.ptr[0];
-		uint32_t code;
-		size_t len = utf8_decode(s, &code);
-
-		if (len > 0) {
-			memcpy(out, s.ptr, len);
-			out += len;
-		} else {
-			*out++ = (char)(0xc0 | first >> 6);
-			*out++ = (char)(0x80 | (first & 0x3f));
-			len = 1;
-		}
-		s = span_make(s.ptr + len, s.len - len);
-	}
-	return (size_t)(out - ret);
-}

@@ -6,7 +6,6 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "base/utf8.h"
 #include "dispatcher/router_internal.h"
 
 static const struct {
@@ -59,19 +58,12 @@ void router_refuse_unreadable(struct router *router, struct span call_id,
 
 /* The life of a transaction */
 
-static void transaction_free(struct transaction *t)
-{
-	if (t)
-		free(t->repaired);
-	free(t);
-}
-
 void transaction_unpin(struct transaction *t)
 {
 	t->pins--;
 	if (t->pins == 0 && t->open_attempts == 0 &&
 	    t->state == TRANSACTION_ANSWERED)
-		transaction_free(t);
+		free(t);
 }
 
 static void route(struct transaction *t);
@@ -239,10 +231,10 @@ static void route(struct transaction *t)
 		wait_for(t, founder);
 		return;
 	}
-	call = directory_find(router->directory, t->key.call_id);
+	call = directory_find(router->directory, t->leg.call_id);
 	if (call)
-		session = directory_find_session(call, t->key.from_tag,
-						 t->key.to_tag);
+		session = directory_find_session(call, t->leg.from_tag,
+						 t->leg.to_tag);
 	if (t->is_remove && session && directory_session_is_expired(session)) {
 		remove_expired(t, session);
 	} else if (call && directory_call_is_live(call)) {
@@ -312,48 +304,18 @@ static int decode_remove(struct transaction *t, const struct command *command,
 	return 0;
 }
 
-/* Relays report sessions as JSON, where a byte that is not UTF-8 is shown as
- * the character of its number. The directory has all texts in that form. */
-static int make_key(struct transaction *t)
-{
-	struct span *texts[] = {&t->key.call_id, &t->key.from_tag,
-				&t->key.to_tag};
-	size_t len = 0;
-	char *at;
-
-	t->key = t->leg;
-	if (utf8_is_valid(t->leg.call_id) && utf8_is_valid(t->leg.from_tag) &&
-	    utf8_is_valid(t->leg.to_tag))
-		return 0;
-	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
-		len += 2 * texts[i]->len;
-	at = t->repaired = malloc(len);
-	if (!at)
-		return -ENOMEM;
-	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
-		len = utf8_repair(*texts[i], at);
-		*texts[i] = span_make(at, len);
-		at += len;
-	}
-	return 0;
-}
-
 static int decode(struct transaction *t, const struct command *command,
 		  const char **ret_why)
 {
 	struct command own;
-	int err = -EBADMSG;
 
 	rebase(command, t->body, &own);
-	*ret_why = "the command is neither update nor remove";
 	if (span_equal(command->name, SPAN("update")))
-		err = decode_update(t, &own, ret_why);
-	else if (span_equal(command->name, SPAN("remove")))
-		err = decode_remove(t, &own, ret_why);
-	if (err < 0)
-		return err;
-	*ret_why = "no memory";
-	return make_key(t);
+		return decode_update(t, &own, ret_why);
+	if (span_equal(command->name, SPAN("remove")))
+		return decode_remove(t, &own, ret_why);
+	*ret_why = "the command is neither update nor remove";
+	return -EBADMSG;
 }
 
 static struct transaction *make_transaction(struct router *router,
@@ -390,7 +352,7 @@ struct transaction *router_submit(struct router *router,
 		count_refusal(router, t ? REFUSAL_BAD_REQUEST : REFUSAL_NO_ROOM,
 			      command_header(command, "call_id"), "request",
 			      why);
-		transaction_free(t);
+		free(t);
 		handler(SPAN("error"), arg);
 		return NULL;
 	}

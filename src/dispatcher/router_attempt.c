@@ -206,12 +206,12 @@ static bool is_in_use(struct transaction *t, const struct ip_addr *relay)
 	struct transaction *founder =
 		router_find_founder(router, t->leg.call_id);
 	struct directory_call *call =
-		directory_find(router->directory, t->key.call_id);
+		directory_find(router->directory, t->leg.call_id);
 
 	if (founder && founder != t && was_tried(founder, relay))
 		return true;
 	return call && ip_equal(directory_call_relay(call), relay) &&
-	       directory_find_session(call, t->key.from_tag, t->key.to_tag);
+	       directory_find_session(call, t->leg.from_tag, t->leg.to_tag);
 }
 
 /* Nobody will ever use this session: remove it; its reply is no record. */
@@ -274,7 +274,7 @@ static void update_succeeded(struct transaction *t, struct attempt *attempt,
 		transaction_unpin(t);
 		return;
 	}
-	err = directory_add(t->router->directory, &attempt->relay, &t->key);
+	err = directory_add(t->router->directory, &attempt->relay, &t->leg);
 	if (err == 0) {
 		transaction_answer(t, text);
 		return;
@@ -364,12 +364,12 @@ static void drop_session(struct transaction *t, const struct ip_addr *relay,
 			 struct span record)
 {
 	struct directory *directory = t->router->directory;
-	struct directory_call *call = directory_find(directory, t->key.call_id);
+	struct directory_call *call = directory_find(directory, t->leg.call_id);
 	struct directory_session *session;
 
 	if (!call || !ip_equal(directory_call_relay(call), relay))
 		return;
-	session = directory_find_session(call, t->key.from_tag, t->key.to_tag);
+	session = directory_find_session(call, t->leg.from_tag, t->leg.to_tag);
 	if (session) {
 		directory_remove(directory, session);
 	} else if (record.len > 0) {
@@ -383,10 +383,10 @@ static void drop_session(struct transaction *t, const struct ip_addr *relay,
 static bool is_expired(const struct transaction *t)
 {
 	struct directory_call *call =
-		directory_find(t->router->directory, t->key.call_id);
+		directory_find(t->router->directory, t->leg.call_id);
 	const struct directory_session *session =
-		call ? directory_find_session(call, t->key.from_tag,
-					      t->key.to_tag)
+		call ? directory_find_session(call, t->leg.from_tag,
+					      t->leg.to_tag)
 		     : NULL;
 
 	return session && directory_session_is_expired(session);

@@ -65,9 +65,7 @@ struct transaction {
 	struct hash_node by_call_id; /* of a founder */
 	struct list waiters;         /* of a founder */
 	struct list waiting;         /* link of a waiter */
-	struct directory_leg leg;    /* as the proxy wrote it */
-	struct directory_leg key;    /* as the directory knows it */
-	char *repaired;              /* what the key points into, or NULL */
+	struct directory_leg leg;
 	struct ip_addr preferred;
 	size_t attempt_count;
 	unsigned open_attempts;

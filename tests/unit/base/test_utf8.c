@@ -74,19 +74,6 @@ static void test_what_is_no_utf8_is_refused_and_sets_nothing(void **state)
 	}
 }
 
-static void test_repair_shows_strange_bytes_by_their_number(void **state)
-{
-	static const char raw[] = "a\xff\xc3\xbc\x80";
-	char out[2 * sizeof(raw)];
-
-	(void)state;
-	assert_false(utf8_is_valid(span_of(raw)));
-	assert_int_equal(utf8_repair(span_of(raw), out), 7);
-	assert_memory_equal(out, "a\xc3\xbf\xc3\xbc\xc2\x80", 7);
-	assert_true(utf8_is_valid(span_make(out, 7)));
-	assert_true(utf8_is_valid(SPAN("")));
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -94,8 +81,6 @@ int main(void)
 		cmocka_unit_test(test_only_the_first_character_is_looked_at),
 		cmocka_unit_test(
 			test_what_is_no_utf8_is_refused_and_sets_nothing),
-		cmocka_unit_test(
-			test_repair_shows_strange_bytes_by_their_number),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
