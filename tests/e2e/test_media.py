@@ -5,6 +5,7 @@ Who may send is in test_media_strangers.py.
 
 import random
 import struct
+import time
 
 import pytest
 
@@ -136,6 +137,27 @@ def test_rtcp_from_another_port_than_the_sdps(call_system):
     callee.rtcp.send(report)
     caller.rtcp.expect([report])
     mapped.expect_silence(0.05)
+    assert call.remove() == "removed"
+
+
+def test_a_silent_rtcp_remote_is_forgotten_and_nothing_ends(make_call_system):
+    system = make_call_system(relay_config={"rtcp_silence": 1, "stream_timeout": 60})
+    call, caller, callee = establish(system)
+    mapped = caller.phone.port()
+    mapped.to = caller.rtcp.to
+    mapped.send(rtcp_sr(1))
+    callee.rtcp.expect([rtcp_sr(1)])
+    number = 0
+    while not caller.rtcp.received:  # to the one that was learned, and then to the SDP's again
+        number += 1
+        assert number < 100, "still sent to %s" % (mapped.address,)
+        callee.rtcp.send(rtcp_sr(2, number))
+        time.sleep(0.03)  # the rhythm of a phone that reports much
+        wait_for(lambda: len(mapped.received) + len(caller.rtcp.received) == number)
+    assert len(mapped.received) > 0
+    caller.rtcp.clear()
+    talk(caller, callee, first=5)
+    assert system.dispatcher.session(call.call_id)["streams"][0]["status"] == "active"
     assert call.remove() == "removed"
 
 
