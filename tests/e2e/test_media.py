@@ -259,7 +259,7 @@ def test_an_address_of_the_other_family_is_refused(make_call_system, family):
     assert call.remove() == "removed"
 
 
-# -- where media is never sent -------------------------------------------------------------------
+# -- where media is never sent -----------------------------------------------------------------
 
 
 def test_addresses_that_media_is_never_sent_to(make_call_system, network):

@@ -63,7 +63,7 @@ def make_call(system):
     return call, caller, callee
 
 
-# -- ports that others hold ----------------------------------------------------------------------
+# -- ports that others hold --------------------------------------------------------------------
 
 
 def test_ports_of_other_programs_are_skipped(make_small):
@@ -119,7 +119,7 @@ def test_a_range_that_others_hold_wholly_costs_an_error_and_no_cpu(make_small):
     assert call.remove() == "removed"
 
 
-# -- a range that runs out -------------------------------------------------------------------------
+# -- a range that runs out ---------------------------------------------------------------------
 
 
 def test_a_range_that_runs_out_in_the_middle_gives_every_port_back(make_small):
@@ -163,7 +163,7 @@ def test_a_full_relay_takes_calls_again_when_others_end(make_small):
         wait_all_back(system)
 
 
-# -- rest ------------------------------------------------------------------------------------------
+# -- rest --------------------------------------------------------------------------------------
 
 
 def test_freed_ports_rest_and_the_one_that_rested_longest_is_taken_in_need(make_small):
@@ -199,7 +199,7 @@ def test_a_late_packet_of_an_old_call_does_not_reach_the_next_one(make_small):
     assert call.remove() == "removed"
 
 
-# -- open files --------------------------------------------------------------------------------------
+# -- open files --------------------------------------------------------------------------------
 
 
 def limit_files(system, count):
@@ -244,7 +244,7 @@ def test_a_limit_that_is_too_low_for_any_call_stops_the_start(make_call_system):
     relay.good = (0, 1)
 
 
-# -- many at once --------------------------------------------------------------------------------------
+# -- many at once ------------------------------------------------------------------------------
 
 
 def test_300_calls_that_start_their_media_at_the_same_moment(make_call_system):

@@ -22,7 +22,8 @@ BAD_MEDIA = [
     "audio:127.0.0.1:65536:sendrecv:ice=no", "audio:127.0.0.1:-1:sendrecv:ice=no",
     "audio:127.0.0.1:port:sendrecv:ice=no", "audio:host.example.com:5000:sendrecv:ice=no",
     "audio:127.0.0.1:5000:sideways:ice=no", "audio:127.0.0.1:5000:sendrecv:ice=maybe",
-    LINE + ",", "," + LINE, LINE + ",,", LINE + "," + LINE[:-6], "a b:127.0.0.1:5000:sendrecv:ice=no",
+    LINE + ",", "," + LINE, LINE + ",,", LINE + "," + LINE[:-6],
+    "a b:127.0.0.1:5000:sendrecv:ice=no",
     ":127.0.0.1:5000:sendrecv:ice=no", ",".join([LINE] * 1000), "audio:1.2.3:5000:sendrecv:ice=no",
     "audio:[::1:5000:sendrecv:ice=no", "x" * 16000,
 ]

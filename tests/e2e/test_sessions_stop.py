@@ -24,7 +24,7 @@ def make_call(system, **options):
     return call, caller, callee
 
 
-# -- the end of a relay ------------------------------------------------------------------------------
+# -- the end of a relay ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["INT", "TERM"])
@@ -163,7 +163,7 @@ def test_a_remove_that_waits_for_the_last_packets_is_answered_while_the_relay_st
         check_stream(record(call_system, call.call_id)["streams"][0], caller, callee)
 
 
-# -- in the background ---------------------------------------------------------------------------------
+# -- in the background -------------------------------------------------------------------------
 
 
 class Background:

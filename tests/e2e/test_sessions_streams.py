@@ -69,8 +69,8 @@ class Many:
         return summary["ports_taken"] - summary["ports_returned"]
 
     def wait_pairs(self, count):
-        wait_for(lambda: self.pairs_in_use() == count, what=lambda: "%d port pairs in use, not %d" % (
-            count, self.pairs_in_use()))
+        wait_for(lambda: self.pairs_in_use() == count,
+                 what=lambda: "%d port pairs in use, not %d" % (count, self.pairs_in_use()))
 
 
 def ports_towards(many, by):
@@ -202,7 +202,7 @@ def test_a_rejected_offer_of_more_streams_gives_their_ports_back(call_system):
     assert statuses(many.end()) == [("audio", "closed")]
 
 
-# -- hold ----------------------------------------------------------------------------------------
+# -- hold --------------------------------------------------------------------------------------
 
 
 def held(stream, form):
@@ -339,7 +339,7 @@ def test_recvonly_is_no_hold(call_system):
 
 
 def test_hold_by_port_zero_with_the_same_address(call_system):
-    """The original's phones that hold by disabling: the stream ends, and comes back as a new one."""
+    """Some phones hold by disabling: the stream ends, and comes back as a new one."""
     many = Many(call_system, "audio", "video").establish()
     many.exchange("caller", [many["caller"][0], many["caller"][1].media(port=0)])
     many.talk(0)
@@ -352,7 +352,7 @@ def test_hold_by_port_zero_with_the_same_address(call_system):
     many.end()
 
 
-# -- T.38 ------------------------------------------------------------------------------------------
+# -- T.38 --------------------------------------------------------------------------------------
 
 
 def fax(one, other, first=0):

@@ -28,8 +28,10 @@ class Audio:
         self.call = system.call(call_id=name + "@x")
         self.seq = 0
         if establish:
-            self.callee.to = self.call.offer(self.caller.media(caller_form or "sendrecv")).address()
-            self.caller.to = self.call.answer(self.callee.media(callee_form or "sendrecv")).address()
+            offer = self.caller.media(caller_form or "sendrecv")
+            self.callee.to = self.call.offer(offer).address()
+            answer = self.callee.media(callee_form or "sendrecv")
+            self.caller.to = self.call.answer(answer).address()
 
     @property
     def alive(self):
