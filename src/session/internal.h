@@ -101,6 +101,7 @@ struct sessions {
 	struct silence_limits limits;
 	struct media *media;
 	struct port_pool *ports;
+	struct own_ports *own_ports;
 	struct session_handlers handlers;
 	void *arg;
 	struct hash_table table;
@@ -150,7 +151,7 @@ void stream_read(const struct stream *stream, struct media_snapshot *ret);
 void stream_set_sdp(struct stream *stream, enum party party,
 		    const struct endpoint *sdp, uint64_t now_us);
 void stream_accept(struct stream *stream, uint64_t now_us);
-void stream_reject(struct stream *stream);
+void stream_reject(struct stream *stream, uint64_t now_us);
 void stream_set_hold(struct stream *stream, enum party party, bool hold,
 		     uint64_t now_us);
 
@@ -160,11 +161,24 @@ void stream_set_hold(struct stream *stream, enum party party, bool hold,
 int negotiate(struct session *session, const struct update *update,
 	      enum party sender, const struct session_time *now,
 	      struct session_ports *ret, const char **ret_why);
-/** May media be sent to the addresses of the message? @return 0 or -EINVAL */
+/** May media be sent to the addresses of the message? @param session  NULL: a
+ * new one. @return 0 or -EINVAL */
 int negotiate_check(const struct sessions *sessions,
-		    const struct update *update, const char **ret_why);
+		    const struct session *session, const struct update *update,
+		    const char **ret_why);
 /** Give up the offers that nobody has answered. */
 void exchange_drop_open(struct session *session, uint64_t now_us);
+
+/* own_ports.c */
+struct own_ports;
+int own_ports_new(struct own_ports **ret, uint32_t first, uint32_t end);
+void own_ports_add(struct own_ports *own, struct stream *stream);
+void own_ports_del(struct own_ports *own, const struct stream *stream);
+/** Does the SDP name a port of this session itself? */
+bool own_ports_has(const struct session *session, const struct endpoint *sdp);
+/** Would what is sent there come back to this session, through others too? */
+bool own_ports_lead_back(const struct session *session,
+			 const struct endpoint *sdp);
 
 /* report.c */
 /** Fill in statistics; streams points to an array the caller frees. @return 0,

@@ -34,35 +34,25 @@ static const char *refuse_address(const struct ip_addr *ip,
 }
 
 int negotiate_check(const struct sessions *sessions,
-		    const struct update *update, const char **ret_why)
+		    const struct session *session, const struct update *update,
+		    const char **ret_why)
 {
 	for (size_t i = 0; i < update->stream_count; i++) {
 		const struct media_line *line = &update->streams[i];
-		const char *why = NULL;
+		const char *why;
 
-		if (!ip_is_unspecified(&line->sdp.ip))
-			why = refuse_address(&line->sdp.ip,
-					     &sessions->config.local_ip);
+		if (line->sdp.port == 0 || ip_is_unspecified(&line->sdp.ip))
+			continue; /* no destination */
+		why = refuse_address(&line->sdp.ip, &sessions->config.local_ip);
+		if (!why && session && !own_ports_has(session, &line->sdp) &&
+		    own_ports_lead_back(session, &line->sdp))
+			why = "the SDP address leads back to this call";
 		if (why) {
 			*ret_why = why;
 			return -EINVAL;
 		}
 	}
 	return 0;
-}
-
-/* Does the SDP name a port of this stream itself? Two proxies that share a
- * relay show us our own ports. */
-static bool is_own_port(const struct stream *stream, const struct endpoint *sdp)
-{
-	const struct sessions_config *config =
-		&stream->session->sessions->config;
-
-	if (!ip_equal(&sdp->ip, &config->local_ip) &&
-	    !ip_equal(&sdp->ip, &config->advertised_ip))
-		return false;
-	return sdp->port == stream->local[PARTY_CALLER].port ||
-	       sdp->port == stream->local[PARTY_CALLEE].port;
 }
 
 static bool matches(const struct stream *stream, const struct media_line *line,
@@ -75,7 +65,7 @@ static bool matches(const struct stream *stream, const struct media_line *line,
 		return false;
 	if (ip_is_unspecified(&line->sdp.ip) || !ip_is_set(&known->ip))
 		return true;
-	if (is_own_port(stream, &line->sdp))
+	if (own_ports_has(stream->session, &line->sdp))
 		return true;
 	if (line->sdp.port == 0)
 		return ip_equal(&known->ip, &line->sdp.ip);
@@ -172,13 +162,39 @@ static void reopen_crossed(struct session *session, uint64_t now_us)
 	session->crossed = NULL;
 }
 
-static size_t count_streams(const struct session *session)
+static bool is_in_use(const struct session *session,
+		      const struct stream *stream)
+{
+	const struct exchange *exchanges[] = {session->open, session->crossed,
+					      session->answered};
+
+	for (size_t i = 0; i < ARRAY_SIZE(exchanges); i++)
+		if (exchanges[i] && is_claimed(exchanges[i], stream))
+			return true;
+	return stream->media != NULL;
+}
+
+/* Is there room for more streams? A call that lasts, and offers video again and
+ * again to somebody who rejects it, gets room by forgetting what was rejected.
+ */
+static bool has_room(struct session *session, size_t more)
 {
 	size_t count = 0;
 
 	list_for_each (link, &session->streams)
 		count++;
-	return count;
+	list_for_each_safe (link, &session->streams) {
+		struct stream *stream = list_item(link, struct stream, link);
+
+		if (count + more <= SESSION_MAX_STREAMS)
+			break;
+		if (stream_status(stream) == STREAM_REJECTED &&
+		    !is_in_use(session, stream)) {
+			stream_free(stream);
+			count--;
+		}
+	}
+	return count + more <= SESSION_MAX_STREAMS;
 }
 
 static int fill_slot(struct session *session, struct exchange *offer,
@@ -193,7 +209,7 @@ static int fill_slot(struct session *session, struct exchange *offer,
 	int r;
 
 	slot.stream = find_kept(session->answered, offer, line, offer->count);
-	if (slot.stream && !is_own_port(slot.stream, &line->sdp))
+	if (slot.stream && !own_ports_has(session, &line->sdp))
 		slot.sdp = line->sdp;
 	if (!slot.stream && !slot.disabled) {
 		r = stream_new(&slot.stream, session, line,
@@ -213,8 +229,7 @@ static int take_offer(struct session *session, const struct update *update,
 	struct exchange *offer;
 	int r;
 
-	if (count_streams(session) + update->stream_count >
-	    SESSION_MAX_STREAMS) {
+	if (!has_room(session, update->stream_count)) {
 		*ret_why = "too many streams in one session";
 		return -ENOSPC;
 	}
@@ -253,7 +268,7 @@ static void answer_slot(struct slot *slot, enum party answerer,
 		return;
 	if (!line || line->sdp.port == 0 || slot->disabled) {
 		if (slot->is_new)
-			stream_reject(stream);
+			stream_reject(stream, now_us);
 		else
 			stream_end(stream, STREAM_CLOSED, now_us);
 		return;
@@ -261,8 +276,7 @@ static void answer_slot(struct slot *slot, enum party answerer,
 	if (ip_is_set(&slot->sdp.ip))
 		stream_set_sdp(stream, party_other(answerer), &slot->sdp,
 			       now_us);
-	if (!is_own_port(stream, &line->sdp))
-		stream_set_sdp(stream, answerer, &line->sdp, now_us);
+	stream_set_sdp(stream, answerer, &line->sdp, now_us);
 	stream->ice[answerer] = line->ice;
 	stream->ice[party_other(answerer)] = slot->ice;
 	stream_set_hold(stream, party_other(answerer), slot->holds, now_us);

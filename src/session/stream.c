@@ -133,6 +133,7 @@ int stream_new(struct stream **ret, struct session *session,
 	}
 	for (int i = 0; i < PARTY_COUNT; i++)
 		stream->local[i] = pairs[i].local;
+	own_ports_add(sessions->own_ports, stream);
 	stream->ice[offerer] = line->ice;
 	stream_set_sdp(stream, offerer, &line->sdp, now->mono_us);
 	list_add_tail(&session->streams, &stream->link);
@@ -163,6 +164,7 @@ static void stream_closed(const struct media_snapshot *final, void *arg)
 	stream->final = *final;
 	stream->media = NULL;
 	session->sessions->counts.streams_closing--;
+	own_ports_del(session->sessions->own_ports, stream);
 	for (int i = 0; i < PARTY_COUNT; i++)
 		return_pair(session->sessions, session->sessions->now_us,
 			    &stream->local[i]);
@@ -219,7 +221,8 @@ void stream_set_sdp(struct stream *stream, enum party party,
 		    const struct endpoint *sdp, uint64_t now_us)
 {
 	if (sdp->port == 0 || ip_is_unspecified(&sdp->ip) ||
-	    endpoint_equal(&stream->sdp[party], sdp))
+	    endpoint_equal(&stream->sdp[party], sdp) ||
+	    own_ports_lead_back(stream->session, sdp))
 		return;
 	stream->sdp[party] = *sdp;
 	stream->since_us = now_us;
@@ -243,11 +246,12 @@ void stream_accept(struct stream *stream, uint64_t now_us)
 	media_stream_open(stream->media);
 }
 
-void stream_reject(struct stream *stream)
+void stream_reject(struct stream *stream, uint64_t now_us)
 {
 	if (stream->state == STREAM_STATE_REJECTED)
 		return;
 	stream->state = STREAM_STATE_REJECTED;
+	stream->since_us = now_us;
 	stream->session->changes++;
 	stream->was_answered = true;
 	media_stream_set_forwarding(stream->media, false);
