@@ -8,8 +8,11 @@
 #include "proto/update.h"
 #include "relay/relay.h"
 
-/* So many statistics are well below LINK_MAX_RELAY_LINE, and soon written. */
+/* A page is written in a millisecond or so, whatever callers put into their
+ * headers.
+ */
 #define SESSIONS_PER_PAGE 500
+#define BYTES_PER_PAGE (256u << 10)
 
 /* What a refusal is about, in the log: limited, since a peer decides how many.
  */
@@ -167,20 +170,22 @@ struct session_list {
 	struct json_writer w;
 	enum statistics_use use;
 	bool brief; /* call_id alone */
-	int owner;  /* -1: of all dispatchers */
+	size_t max_bytes;
+	int owner; /* -1: of all dispatchers */
 };
 
-static void add_session(const struct session_statistics *statistics, void *arg)
+static bool add_session(const struct session_statistics *statistics, void *arg)
 {
 	struct session_list *list = arg;
 
-	if (!list->brief) {
+	if (list->brief) {
+		json_object_begin(&list->w, NULL);
+		json_span(&list->w, "call_id", statistics->call_id);
+		json_object_end(&list->w);
+	} else {
 		statistics_encode(&list->w, NULL, statistics, list->use);
-		return;
 	}
-	json_object_begin(&list->w, NULL);
-	json_span(&list->w, "call_id", statistics->call_id);
-	json_object_end(&list->w);
+	return list->w.out->len < list->max_bytes;
 }
 
 /* Write an array of at most max sessions from the cursor on. */
@@ -195,38 +200,16 @@ static void list_sessions(struct relay *relay, struct session_list *list,
 	json_array_end(&list->w);
 }
 
-/* With its sequence number in front. */
-static bool fits_line(const struct buf *json)
-{
-	return json->len <= LINK_MAX_RELAY_LINE - 64;
-}
-
-static void empty(struct session_list *list)
-{
-	buf_reset(list->w.out);
-	list->w = json_writer_over(list->w.out);
-}
-
 /* A page for our dispatcher: {"sessions": [...], "next": CURSOR}, 0 at the end.
  */
 static void write_page(struct relay *relay, struct session_list *list,
-		       uint64_t from)
+		       uint64_t cursor)
 {
-	size_t max = SESSIONS_PER_PAGE;
-
-	for (;;) {
-		uint64_t cursor = from;
-
-		json_object_begin(&list->w, NULL);
-		list_sessions(relay, list, "sessions", &cursor, max);
-		json_u64(&list->w, "next", cursor);
-		json_object_end(&list->w);
-		if (fits_line(list->w.out) || max == 1)
-			return;
-		/* Sessions with very many streams. */
-		max /= 2;
-		empty(list);
-	}
+	list->max_bytes = BYTES_PER_PAGE;
+	json_object_begin(&list->w, NULL);
+	list_sessions(relay, list, "sessions", &cursor, SESSIONS_PER_PAGE);
+	json_u64(&list->w, "next", cursor);
+	json_object_end(&list->w);
 }
 
 /* All at once. A line that is too long is dropped by the original's dispatcher,
@@ -236,15 +219,17 @@ static void write_all(struct relay *relay, const struct relay_request *request,
 {
 	uint64_t cursor = 0;
 
+	list->max_bytes = LINK_MAX_RELAY_LINE - 64; /* "SEQ " is in front */
 	list_sessions(relay, list, NULL, &cursor, SIZE_MAX);
-	if (fits_line(list->w.out))
+	if (cursor == 0 && list->w.out->len <= list->max_bytes)
 		return;
-	log_warning(
-		"the list of sessions is too long for %s: only call-ids are "
-		"sent",
-		relay_links_owner_name(relay->links, request->owner));
-	empty(list);
+	log_warning("the list of sessions is too long for %s: only call-ids "
+		    "are sent",
+		    relay_links_owner_name(relay->links, request->owner));
+	buf_reset(list->w.out);
+	list->w = json_writer_over(list->w.out);
 	list->brief = true;
+	list->max_bytes = SIZE_MAX;
 	cursor = 0;
 	list_sessions(relay, list, NULL, &cursor, SIZE_MAX);
 }

@@ -38,7 +38,7 @@ uint32_t relay_usable_port_end(const struct conf_relay *conf)
 	log_warning("%" PRIu64 " open files are allowed: enough for %" PRIu64
 		    " calls with one stream, port_range has ports for %u. "
 		    "Using %" PRIu64 " of %u port pairs; raise RLIMIT_NOFILE "
-				     "(LimitNOFILE in the systemd "
+		    "(LimitNOFILE in the systemd "
 		    "unit) to %" PRIu64 " for all",
 		    allowed, fit / PAIRS_PER_CALL, pairs / PAIRS_PER_CALL, fit,
 		    pairs, wanted);

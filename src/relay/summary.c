@@ -93,13 +93,14 @@ void relay_api_summary(struct management_request *request, void *arg)
 	management_request_finish(request);
 }
 
-static void add_wanted(const struct session_statistics *statistics, void *arg)
+static bool add_wanted(const struct session_statistics *statistics, void *arg)
 {
 	struct management_request *request = arg;
 
 	if (management_request_wants(request, statistics->call_id))
 		statistics_encode(management_request_item(request), NULL,
 				  statistics, STATISTICS_SESSIONS_NEW);
+	return true;
 }
 
 void relay_api_sessions(struct management_request *request, void *arg)

@@ -26,12 +26,16 @@ static enum message_kind while_open(const struct negotiation_facts *facts,
 			return MESSAGE_OFFER_AGAIN;
 		return newer ? MESSAGE_OFFER : MESSAGE_OLD;
 	}
-	/* A late 200 of a transaction before the offer's answers nothing now.
-	 */
-	if (message->is_reply &&
-	    message->transaction.requester == open->offer.requester &&
-	    message->transaction.cseq < open->offer.cseq)
-		return MESSAGE_OLD;
+	if (message->is_reply && !open->offer_in_reply &&
+	    message->transaction.requester == open->offer.requester) {
+		/* A late 200 of a transaction before the offer's. */
+		if (message->transaction.cseq < open->offer.cseq)
+			return MESSAGE_OLD;
+		/* A late offer after a rejected one: its request had no SDP. */
+		if (message->transaction.cseq > open->offer.cseq &&
+		    facts->answered.exists)
+			return MESSAGE_OFFER;
+	}
 	/* An offer in a request is answered in a reply to it. When the other
 	 * party sends a new request with media instead, in a call that is up,
 	 * the open offer was rejected (a 488 is not signalled), or the two

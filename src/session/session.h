@@ -141,8 +141,9 @@ void sessions_write_stream_count(const struct sessions *sessions,
  * @param cursor  0 at first; set to where to go on, 0 at the end
  * @param owner   only those of this owner, or -1 for all
  * @param max     how many at most in this page
+ * @param visit   returns false when the page is full: this session is its last
  */
-typedef void session_visit_h(const struct session_statistics *statistics,
+typedef bool session_visit_h(const struct session_statistics *statistics,
 			     void *arg);
 void sessions_visit(const struct sessions *sessions, uint64_t *cursor,
 		    int owner, size_t max, const struct session_time *now,

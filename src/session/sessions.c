@@ -4,8 +4,11 @@
 #include <poll.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "session/internal.h"
+
+#define REJECTED_KEPT_US (32 * US_PER_S)
 
 int sessions_new(struct sessions **ret, const struct sessions_config *config,
 		 struct media *media, const struct session_handlers *handlers,
@@ -29,6 +32,9 @@ int sessions_new(struct sessions **ret, const struct sessions_config *config,
 	if (r == 0)
 		r = port_pool_new(&sessions->ports, config->port_first,
 				  config->port_end, config->port_rest_us);
+	if (r == 0)
+		r = own_ports_new(&sessions->own_ports, config->port_first,
+				  config->port_end);
 	if (r < 0) {
 		sessions_free(sessions);
 		return r;
@@ -59,6 +65,7 @@ struct sessions *sessions_free(struct sessions *sessions)
 		media_dispatch(sessions->media);
 	}
 	port_pool_free(sessions->ports);
+	free(sessions->own_ports);
 	hash_done(&sessions->table);
 	for (size_t i = 0; i < sessions->type_count; i++)
 		free(sessions->types[i].type);
@@ -169,7 +176,21 @@ static void undo_session(struct session *session,
 	session_kill(session, SESSION_END_REMOVED, now);
 }
 
-/* The first answer with a to-tag: from now on silence counts. */
+/* A reply with a to-tag is final: the phone was picked up. So is the ACK that
+ * answers a late offer; a PRACK or an UPDATE comes while it rings. */
+static bool is_pick_up(const struct session *session,
+		       const struct update *update)
+{
+	const struct exchange *last = session->answered;
+
+	if (update->to_tag.len == 0 || update->is_reply)
+		return update->to_tag.len > 0;
+	return last && last->facts.offer_in_reply &&
+	       update->cseq == last->facts.offer.cseq &&
+	       transaction_equal(last->facts.answer, last->facts.offer);
+}
+
+/* From now on silence counts. */
 static void session_picked_up(struct session *session,
 			      const struct session_time *now)
 {
@@ -204,7 +225,7 @@ int sessions_update(struct sessions *sessions, const struct update *update,
 		*ret_why = "the relay takes no new calls";
 		return -ESHUTDOWN;
 	}
-	if (negotiate_check(sessions, update, ret_why) < 0)
+	if (negotiate_check(sessions, session, update, ret_why) < 0)
 		return refuse(sessions, -EINVAL);
 	if (is_new && session_new(&session, sessions, update, owner, now) < 0)
 		return refuse(sessions, -ENOMEM);
@@ -223,7 +244,7 @@ int sessions_update(struct sessions *sessions, const struct update *update,
 		return refuse(sessions, r);
 	}
 	if (session->start_mono_us != 0 && session->answered_wall_us == 0 &&
-	    update->to_tag.len > 0)
+	    is_pick_up(session, update))
 		session_picked_up(session, now);
 	if (is_new)
 		log_started(session, update, &ports);
@@ -295,6 +316,16 @@ static void judge_stream(struct session *session, struct stream *stream,
 	stream_end(stream, status, now_us);
 }
 
+/* A fork may accept what another one rejected, as long as its 200 may come
+ * (RFC 3261: 64 * T1). Then the ports of a rejected stream are free. */
+static void judge_rejected(const struct session *session, struct stream *stream,
+			   uint64_t now_us)
+{
+	if (session->answered_wall_us != 0 &&
+	    now_us - stream->since_us >= REJECTED_KEPT_US)
+		stream_end(stream, STREAM_REJECTED, now_us);
+}
+
 static void judge_session(struct session *session,
 			  const struct session_time *now)
 {
@@ -307,6 +338,8 @@ static void judge_session(struct session *session,
 
 		if (stream->state == STREAM_STATE_LIVE)
 			judge_stream(session, stream, now->mono_us);
+		else if (stream->state == STREAM_STATE_REJECTED)
+			judge_rejected(session, stream, now->mono_us);
 	}
 	if (session_any_stream_in(session, STREAM_STATE_LIVE)) {
 		/* A re-INVITE that nobody answered keeps no ports for ever. */
@@ -319,7 +352,9 @@ static void judge_session(struct session *session,
 		if (idle_us < sessions->config.unanswered_timeout_us)
 			return;
 		session_kill(session, SESSION_END_UNANSWERED, now);
-	} else if (idle_us >= sessions->config.stream_timeout_us) {
+	} else if (idle_us >= (session->open
+				       ? sessions->config.unanswered_timeout_us
+				       : sessions->config.stream_timeout_us)) {
 		session_kill(session, SESSION_END_NO_STREAM, now);
 	}
 }
@@ -372,6 +407,7 @@ void sessions_visit(const struct sessions *sessions, uint64_t *cursor,
 {
 	uint64_t from = *cursor;
 	size_t visited = 0;
+	bool more = true;
 
 	*cursor = 0;
 	list_for_each (link, &sessions->list) {
@@ -383,15 +419,15 @@ void sessions_visit(const struct sessions *sessions, uint64_t *cursor,
 		if (session->id < from ||
 		    (owner >= 0 && session->owner != (unsigned)owner))
 			continue;
-		if (visited == max) {
+		if (!more || visited == max) {
 			*cursor = session->id;
 			return;
 		}
-		visited++;
 		if (session_statistics_fill(session, now->mono_us, &statistics,
 					    &streams) < 0)
 			continue;
-		visit(&statistics, arg);
+		more = visit(&statistics, arg);
 		free(streams);
+		visited++;
 	}
 }

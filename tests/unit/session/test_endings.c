@@ -242,13 +242,14 @@ static void test_a_loop_of_reinvites_is_bounded(void **state)
 	assert_int_equal(living(world), 1);
 }
 
-static void count_session(const struct session_statistics *statistics,
+static bool count_session(const struct session_statistics *statistics,
 			  void *arg)
 {
 	unsigned *count = arg;
 
 	(void)statistics;
 	(*count)++;
+	return true;
 }
 
 static void test_sessions_are_visited_page_by_page_and_by_owner(void **state)
@@ -276,6 +277,48 @@ static void test_sessions_are_visited_page_by_page_and_by_owner(void **state)
 	assert_int_equal(count, 25);
 }
 
+static void test_a_prack_does_not_pick_up_the_phone(void **state)
+{
+	struct world *world = *state;
+
+	say(world, (struct message){.cseq = 1, .reply = true, .media = B});
+	REQUEST(2, .to_tag = "callee", .media = A); /* PRACK: the answer */
+	pass(world, STREAM_TIMEOUT_S + 1);
+	sessions_tick(world->sessions, &world->now);
+	assert_int_equal(living(world), 1);
+	REPLY(1, .media = B); /* 200 */
+	pass(world, STREAM_TIMEOUT_S);
+	sessions_tick(world->sessions, &world->now);
+	assert_int_equal(living(world), 0);
+}
+
+static void test_the_ack_of_a_late_offer_picks_it_up(void **state)
+{
+	struct world *world = *state;
+
+	say(world, (struct message){.cseq = 1, .reply = true, .media = B});
+	REQUEST(1, .to_tag = "callee", .media = A);
+	pass(world, STREAM_TIMEOUT_S);
+	sessions_tick(world->sessions, &world->now);
+	assert_int_equal(living(world), 0);
+}
+
+static void
+test_ports_of_a_rejected_stream_are_free_when_no_fork_can_come(void **state)
+{
+	struct world *world = *state;
+
+	REQUEST(1, .media = A_HELD "," AV);
+	REPLY(1, .media = B_RECVONLY "," BV_OFF);
+	sessions_tick(world->sessions, &world->now);
+	assert_int_equal(ports_in_use(world), 4);
+	pass(world, 32);
+	sessions_tick(world->sessions, &world->now);
+	assert_int_equal(ports_in_use(world), 2);
+	remove_call(world, "caller");
+	assert_record_has(world, "\"status\": \"rejected\"");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -297,6 +340,9 @@ int main(void)
 			begin_with_three_pairs, end),
 		TEST(test_a_loop_of_reinvites_is_bounded),
 		TEST(test_sessions_are_visited_page_by_page_and_by_owner),
+		TEST(test_a_prack_does_not_pick_up_the_phone),
+		TEST(test_the_ack_of_a_late_offer_picks_it_up),
+		TEST(test_ports_of_a_rejected_stream_are_free_when_no_fork_can_come),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,3 +1,4 @@
+#include "session/internal.h"
 #include "session_scene.h"
 
 static void test_offer_and_answer_get_the_ports_of_the_two_sides(void **state)
@@ -350,6 +351,101 @@ test_an_unanswered_reinvite_gives_its_ports_back_in_time(void **state)
 	assert_int_equal(living(world), 1);
 }
 
+static void
+test_sdp_that_names_another_stream_of_the_session_changes_nothing(void **state)
+{
+	struct world *world = *state;
+	struct session_ports offer = REQUEST(1, .media = A "," AV);
+	struct session_ports answer;
+	char media[128];
+
+	/* The callee's audio is said to be where the caller sends its video. */
+	answer = REPLY(1, .media = B "," BV);
+	snprintf(media, sizeof(media),
+		 "audio:127.0.0.1:%u:sendrecv:ice=no,"
+		 "video:127.0.0.1:%u:sendrecv:ice=no",
+		 answer.ports[1], offer.ports[0]);
+	REPLY(1, .media = media);
+	list_for_each (link, &world->sessions->list) {
+		struct session *session = list_item(link, struct session, link);
+		struct stream *audio =
+			list_item(session->streams.next, struct stream, link);
+
+		assert_int_equal(audio->sdp[PARTY_CALLEE].port, 6000);
+	}
+}
+
+static void test_media_that_would_come_back_to_its_call_is_refused(void **state)
+{
+	struct world *world = *state;
+	struct session_ports one = REQUEST(1, .media = A);
+	struct session_ports two, refused;
+	char media[64];
+
+	REPLY(1, .media = B);
+	/* The second call's caller is where the first one's callee sends... */
+	snprintf(media, sizeof(media), "audio:127.0.0.1:%u:sendrecv:ice=no",
+		 one.ports[0]);
+	two = REQUEST(1, .call_id = "call-2", .media = media);
+	REPLY(1, .call_id = "call-2", .media = B_MOVED);
+	/* ... and the first one's caller may be the second one's callee: a
+	 * chain */
+	snprintf(media, sizeof(media), "audio:127.0.0.1:%u:sendrecv:ice=no",
+		 two.ports[0]);
+	assert_int_equal(send_to(world,
+				 (struct message){.cseq = 2,
+						  .to_tag = "callee",
+						  .media = media},
+				 &refused),
+			 -EINVAL);
+	assert_string_equal(why, "the SDP address leads back to this call");
+}
+
+static void test_a_call_may_go_through_the_relay_twice(void **state)
+{
+	struct world *world = *state;
+	struct session_ports one = REQUEST(1, .media = A);
+	struct session_ports two;
+	char media[64];
+
+	/* What the second proxy's relay gets is what the first one's answered.
+	 */
+	snprintf(media, sizeof(media), "audio:127.0.0.1:%u:sendrecv:ice=no",
+		 one.ports[0]);
+	REQUEST(1, .call_id = "call-2", .media = media);
+	two = REPLY(1, .call_id = "call-2", .media = B);
+	snprintf(media, sizeof(media), "audio:127.0.0.1:%u:sendrecv:ice=no",
+		 two.ports[0]);
+	REPLY(1, .media = media);
+	assert_int_equal(living(world), 2);
+	assert_int_equal(ports_in_use(world), 4);
+}
+
+static void test_a_disabled_line_may_name_any_address(void **state)
+{
+	struct world *world = *state;
+	struct session_ports ports =
+		REQUEST(1, .media = A ",video:2001:db8::1:0:inactive:ice=no");
+
+	assert_true(ports.ports[0] != 0);
+	assert_int_equal(ports.ports[1], 0);
+}
+
+static void
+test_a_late_offer_after_a_rejected_one_keeps_the_live_stream(void **state)
+{
+	struct world *world = *state;
+	struct session_ports first, late;
+
+	REQUEST(1, .media = A);
+	first = REPLY(1, .media = B);
+	REQUEST(2, .to_tag = "callee", .media = A_MOVED); /* 488 */
+	late = REPLY(3, .media = B); /* to an INVITE without SDP */
+	assert_int_equal(late.ports[0], first.ports[0]);
+	REQUEST(3, .to_tag = "callee", .media = A); /* its ACK */
+	assert_int_equal(ports_in_use(world), 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -375,6 +471,11 @@ int main(void)
 		TEST(test_a_transfer_may_replace_the_caller),
 		TEST(test_sdp_that_names_our_own_port_changes_nothing),
 		TEST(test_an_unanswered_reinvite_gives_its_ports_back_in_time),
+		TEST(test_sdp_that_names_another_stream_of_the_session_changes_nothing),
+		TEST(test_media_that_would_come_back_to_its_call_is_refused),
+		TEST(test_a_call_may_go_through_the_relay_twice),
+		TEST(test_a_disabled_line_may_name_any_address),
+		TEST(test_a_late_offer_after_a_rejected_one_keeps_the_live_stream),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
