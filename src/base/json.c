@@ -9,6 +9,20 @@
 
 #include "base/utf8.h"
 
+/* One UTF-16 unit as \uXXXX. */
+static void add_unit(struct buf *out, uint32_t unit)
+{
+	static const char digits[] = "0123456789abcdef";
+	const char text[] = {'\\',
+			     'u',
+			     digits[unit >> 12 & 0xf],
+			     digits[unit >> 8 & 0xf],
+			     digits[unit >> 4 & 0xf],
+			     digits[unit & 0xf]};
+
+	buf_add(out, span_make(text, sizeof(text)));
+}
+
 static void add_code(struct buf *out, uint32_t code)
 {
 	static const char letters[] = {
@@ -19,11 +33,10 @@ static void add_code(struct buf *out, uint32_t code)
 		buf_char(out, '\\');
 		buf_char(out, letters[code]);
 	} else if (code < 0x10000) {
-		buf_printf(out, "\\u%04x", code);
+		add_unit(out, code);
 	} else {
-		buf_printf(out, "\\u%04x\\u%04x",
-			   0xd800 + ((code - 0x10000) >> 10),
-			   0xdc00 + ((code - 0x10000) & 0x3ff));
+		add_unit(out, 0xd800 + ((code - 0x10000) >> 10));
+		add_unit(out, 0xdc00 + ((code - 0x10000) & 0x3ff));
 	}
 }
 

@@ -1,5 +1,6 @@
 #include "base/log.h"
 
+#include <poll.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -16,6 +17,8 @@
 /* Written on start and by SIGUSR1 alone, read by every thread. */
 static atomic_int level_now = LOG_LEVEL_INFO;
 static bool use_syslog;
+/* By every thread; told by the next line that can be written. */
+static atomic_uint lines_lost;
 
 void log_open(const char *program, bool to_syslog)
 {
@@ -103,6 +106,27 @@ static void add_time(struct buf *out)
 	buf_printf(out, "%s.%03ld ", text, now.tv_nsec / 1000000);
 }
 
+/* Nobody may read the pipe that we log to: a line is lost then rather than a
+ * call. */
+static bool is_writable(void)
+{
+	struct pollfd stderr_fd = {.fd = STDERR_FILENO, .events = POLLOUT};
+
+	return poll(&stderr_fd, 1, /* ms= */ 0) != 0;
+}
+
+static void add_lost(struct buf *line)
+{
+	unsigned lost;
+
+	if (atomic_load_explicit(&lines_lost, memory_order_relaxed) == 0 ||
+	    !is_writable())
+		return;
+	lost = atomic_exchange_explicit(&lines_lost, 0, memory_order_relaxed);
+	buf_printf(line, "(%u lines before this one could not be written) ",
+		   lost);
+}
+
 void log_line(enum log_level level, const char *format, ...)
 {
 	CLEANUP(buf_done) struct buf raw = {0};
@@ -115,8 +139,10 @@ void log_line(enum log_level level, const char *format, ...)
 	buf_vprintf(&raw, format, args);
 	va_end(args);
 
-	if (!use_syslog)
+	if (!use_syslog) {
 		add_time(&line);
+		add_lost(&line);
+	}
 	buf_printf(&line, "%s ", log_level_name(level));
 	add_escaped(&line, buf_span(&raw));
 	if (buf_failed(&raw) || buf_failed(&line))
@@ -126,6 +152,10 @@ void log_line(enum log_level level, const char *format, ...)
 		return;
 	}
 	buf_char(&line, '\n');
+	if (!is_writable()) {
+		atomic_fetch_add_explicit(&lines_lost, 1, memory_order_relaxed);
+		return;
+	}
 	/* One write, so that lines of threads do not mix. A log that cannot be
 	 * written has nobody to be told to. */
 	if (write(STDERR_FILENO, line.data, line.len) < 0)

@@ -4,8 +4,9 @@
  *
  * Library code logs at debug only. Bytes that are not printable ASCII or valid
  * UTF-8 come out as \xNN, so that nobody's words can make a line of ours. Every
- * thread may log: a line is written at once. The level is the only mutable
- * global of the project.
+ * thread may log: a line is written at once. A pipe that nobody reads stops
+ * nobody: lines that do not fit are lost, and the next one says how many. The
+ * level and that count are the only mutable globals of the project.
  */
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,6 +1,7 @@
 #include "base/log.h"
 
 #include <ctype.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -107,6 +108,35 @@ static void test_a_long_line_is_written_whole(void **state)
 	assert_int_equal(strlen(behind_the_time()), 5 + 5000 + 1);
 }
 
+static void test_a_pipe_that_nobody_reads_stops_nobody(void **state)
+{
+	int stderr_copy = dup(STDERR_FILENO);
+	char text[4096];
+	ssize_t len;
+	int fds[2];
+
+	(void)state;
+	assert_int_equal(pipe2(fds, O_NONBLOCK), 0);
+	while (write(fds[1], text, sizeof(text)) > 0)
+		;
+	assert_int_equal(fcntl(fds[1], F_SETFL, 0), 0); /* blocking */
+	dup2(fds[1], STDERR_FILENO);
+	log_info("lost");
+	log_info("lost too");
+	while (read(fds[0], text, sizeof(text)) > 0)
+		;
+	log_info("written");
+	dup2(stderr_copy, STDERR_FILENO);
+	len = read(fds[0], text, sizeof(text) - 1);
+	close(stderr_copy);
+	close(fds[0]);
+	close(fds[1]);
+	assert_true(len > 0);
+	text[len] = '\0';
+	assert_non_null(strstr(text, "(2 lines before this one could not be "
+				     "written) INFO written\n"));
+}
+
 static void test_a_limit_lets_a_burst_through_and_counts_the_rest(void **state)
 {
 	struct log_limit limit = LOG_LIMIT(2, 100);
@@ -161,6 +191,7 @@ int main(void)
 		cmocka_unit_test(
 			test_utf8_is_shown_and_what_is_none_is_escaped),
 		cmocka_unit_test(test_a_long_line_is_written_whole),
+		cmocka_unit_test(test_a_pipe_that_nobody_reads_stops_nobody),
 		cmocka_unit_test(
 			test_a_limit_lets_a_burst_through_and_counts_the_rest),
 		cmocka_unit_test(test_a_limit_works_from_the_first_microsecond),
