@@ -614,26 +614,6 @@ static void test_what_relays_list_is_known_after_a_restart(void **state)
 }
 
 static void
-test_a_call_id_that_is_no_utf8_is_the_one_that_relays_report(void **state)
-{
-	struct scene s;
-
-	(void)state;
-	rig_init(&s.rig);
-	rig_start(&s.rig);
-	s.relay = rig_relay(&s.rig, "127.0.0.2",
-			    "[{\"call_id\": \"c\\u00ff\", "
-			    "\"from_tag\": \"f\\u0080\", "
-			    "\"to_tag\": null, \"dialog_id\": null}]");
-	s.proxy = rig_proxy(&s.rig);
-	rig_remove(s.proxy, "c\xff", "f\x80");
-	rig_say(s.relay, "%lu " RECORD, rig_expect_request(s.relay, "remove"));
-	rig_expect(s.proxy, "removed");
-	assert_int_equal(directory_count(s.rig.directory).sessions, 0);
-	tear_down(&s);
-}
-
-static void
 test_a_session_that_its_relay_does_not_list_any_more_is_lost(void **state)
 {
 	struct scene s;
@@ -750,7 +730,6 @@ int main(void)
 		T(test_a_session_that_expires_while_it_is_removed_is_removed),
 		T(test_expired_from_a_relay_that_does_not_have_the_call_is_dropped),
 		T(test_what_relays_list_is_known_after_a_restart),
-		T(test_a_call_id_that_is_no_utf8_is_the_one_that_relays_report),
 		T(test_a_session_that_its_relay_does_not_list_any_more_is_lost),
 		T(test_a_list_that_cannot_be_read_drops_nothing),
 		T(test_a_list_may_come_in_pages),
