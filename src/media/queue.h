@@ -32,6 +32,11 @@ static inline bool queue_push(struct queue *q, struct queue_link *link)
 	return newest == NULL;
 }
 
+static inline bool queue_has_items(const struct queue *q)
+{
+	return atomic_load_explicit(&q->newest, memory_order_relaxed) != NULL;
+}
+
 /** All items, the oldest first, linked by next; NULL if there is none. */
 static inline struct queue_link *queue_take_all(struct queue *q)
 {

@@ -51,6 +51,8 @@ static int wait_ms(const struct worker *w)
 	const struct list *first = list_first(&w->timers);
 	const struct port *c;
 
+	if (w->closing || queue_has_items(&w->commands))
+		return 0;
 	if (!first)
 		return -1;
 	c = list_item(first, struct port, timer);
@@ -100,18 +102,20 @@ static void close_stream(struct worker *w, struct media_stream *stream)
 		eventfd_write(w->done_fd, 1);
 }
 
+/* A few in each turn: thousands of sessions may end at once, and those that go
+ * on must not wait for all of them. */
 static void run_commands(struct worker *w)
 {
-	struct queue_link *link;
-	eventfd_t ignored;
+	for (unsigned i = 0; i < CLOSE_PER_TURN; i++) {
+		struct queue_link *link;
 
-	eventfd_read(w->wake_fd, &ignored);
-	link = queue_take_all(&w->commands);
-	while (link) {
-		struct queue_link *next = link->next;
-
+		if (!w->closing)
+			w->closing = queue_take_all(&w->commands);
+		link = w->closing;
+		if (!link)
+			return;
+		w->closing = link->next;
 		close_stream(w, container_of(link, struct media_stream, link));
-		link = next;
 	}
 }
 
@@ -121,6 +125,7 @@ static bool run_turn(struct worker *w, const struct epoll_event *events,
 		     int count)
 {
 	bool woken = false;
+	eventfd_t ignored;
 
 	for (int i = 0; i < count; i++) {
 		struct port *c = events[i].data.ptr;
@@ -132,7 +137,8 @@ static bool run_turn(struct worker *w, const struct epoll_event *events,
 	}
 	run_timers(w);
 	if (woken)
-		run_commands(w);
+		eventfd_read(w->wake_fd, &ignored);
+	run_commands(w);
 	return count > woken;
 }
 

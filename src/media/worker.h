@@ -20,6 +20,9 @@
  * turn of the loop, so that a flood at one does not starve the others. */
 #define BATCH_MAX 32
 
+/** So many streams are closed in each turn of the loop. */
+#define CLOSE_PER_TURN 16
+
 /** Room for one datagram: the largest that UDP can carry, rounded up. */
 #define BATCH_SLOT 65536
 
@@ -56,6 +59,7 @@ struct worker {
 	struct batch batch;
 	struct list timers; /* components, the earliest first */
 	struct held_budget held;
+	struct queue_link *closing; /* taken from commands, not closed yet */
 	/* both: */
 	_Atomic bool stop;
 	struct queue commands; /* streams to close */
