@@ -46,8 +46,10 @@ struct directory_session {
 	struct directory_call *call;
 	struct list to_tags;
 	unsigned to_tag_count;
-	bool expired;
+	bool expired, in_doubt;
 	uint64_t expired_us;
+	uint64_t asked_order, asked_us; /* the last update that was sent */
+	uint64_t made_order;            /* the last one that succeeded */
 	uint64_t generation;
 	char *dialog_id; /* NULL: not known */
 	size_t dialog_id_len;
@@ -242,6 +244,16 @@ bool directory_session_is_expired(const struct directory_session *session)
 	return session->expired;
 }
 
+bool directory_session_is_in_doubt(const struct directory_session *session)
+{
+	return session->expired && session->in_doubt;
+}
+
+uint64_t directory_session_asked_us(const struct directory_session *session)
+{
+	return session->asked_us;
+}
+
 struct span directory_session_call_id(const struct directory_session *session)
 {
 	return span_make(session->call->call_id, session->call->call_id_len);
@@ -311,19 +323,32 @@ static void unexpire(struct directory *directory,
 		return;
 	session->expired = false;
 	list_del(&session->of_expired);
-	session->call->live_count++;
+	if (!session->in_doubt)
+		session->call->live_count++;
 	directory->counts.expired--;
 }
 
+void directory_asked(struct directory_session *session, uint64_t order,
+		     uint64_t now_us)
+{
+	if (order <= session->asked_order)
+		return;
+	session->asked_order = order;
+	session->asked_us = now_us;
+}
+
 void directory_expire(struct directory *directory,
-		      struct directory_session *session, uint64_t now_us)
+		      struct directory_session *session, uint64_t now_us,
+		      bool in_doubt)
 {
 	if (session->expired)
 		return;
 	session->expired = true;
+	session->in_doubt = in_doubt;
 	session->expired_us = now_us;
 	list_add_tail(&directory->expired, &session->of_expired);
-	session->call->live_count--;
+	if (!in_doubt)
+		session->call->live_count--;
 	directory->counts.expired++;
 }
 
@@ -344,6 +369,19 @@ void directory_remove(struct directory *directory,
 	drop_call_if_empty(directory, call);
 }
 
+void directory_removed(struct directory *directory,
+		       struct directory_session *session, uint64_t order,
+		       uint64_t now_us)
+{
+	if (session->made_order > order)
+		return;
+	if (session->asked_order > order)
+		directory_expire(directory, session, now_us,
+				 /* in_doubt= */ true);
+	else
+		directory_remove(directory, session);
+}
+
 /* A leg that fits an existing session but for its from-tag is the callee's
  * view of it: the to-tag that it teaches is then its own from-tag. */
 static void learn(struct directory *directory,
@@ -356,6 +394,9 @@ static void learn(struct directory *directory,
 	if (session->from_tag_len > 0)
 		add_to_tag(session, leg->from_tag);
 	set_dialog_id(session, leg->dialog_id);
+	directory_asked(session, leg->order, leg->sent_us);
+	if (leg->order > session->made_order)
+		session->made_order = leg->order;
 }
 
 /* A report without tags: all that is known of the call is still there. */

@@ -22,12 +22,20 @@ struct directory;
 struct directory_call;
 struct directory_session;
 
-/** A dialog's leg, as a request or a report names it. */
+/**
+ * A dialog's leg, as a request or a report names it.
+ *
+ * What is sent to relays is numbered. A relay takes requests in that order, but
+ * its replies come in another one: an update is answered at once, a remove when
+ * the last counters are read.
+ */
 struct directory_leg {
 	struct span call_id;
 	struct span from_tag;  /* empty in a report: whichever */
 	struct span to_tag;    /* may be empty */
 	struct span dialog_id; /* may be empty */
+	uint64_t order;        /* of the update that was sent; 0: a report */
+	uint64_t sent_us;
 };
 
 struct directory_counts {
@@ -48,7 +56,7 @@ struct directory_counts directory_count(const struct directory *directory);
 struct directory_call *directory_find(const struct directory *directory,
 				      struct span call_id);
 const struct ip_addr *directory_call_relay(const struct directory_call *call);
-/** Does its relay still have something of it? */
+/** Does its relay still have something of it, or may it have? */
 bool directory_call_is_live(const struct directory_call *call);
 
 /** A call's session, or NULL. */
@@ -56,6 +64,10 @@ struct directory_session *directory_find_session(struct directory_call *call,
 						 struct span from_tag,
 						 struct span to_tag);
 bool directory_session_is_expired(const struct directory_session *session);
+/** Expired, but perhaps begun anew since: its relay knows. */
+bool directory_session_is_in_doubt(const struct directory_session *session);
+/** When the last update of it was sent to the relay; 0: none was. */
+uint64_t directory_session_asked_us(const struct directory_session *session);
 struct span directory_session_call_id(const struct directory_session *session);
 struct span directory_session_from_tag(const struct directory_session *session);
 struct span
@@ -74,9 +86,31 @@ directory_session_dialog_id(const struct directory_session *session);
 int directory_add(struct directory *directory, const struct ip_addr *relay,
 		  const struct directory_leg *leg);
 
-/** It ended by itself; it waits for the SIP proxy's remove. */
+/** An update of it is being sent to its relay. */
+void directory_asked(struct directory_session *session, uint64_t order,
+		     uint64_t now_us);
+
+/**
+ * It ended by itself; it waits for the SIP proxy's remove.
+ *
+ * @param in_doubt  An update may have begun it anew at the relay: it counts as
+ *                  live there until the relay says otherwise
+ */
 void directory_expire(struct directory *directory,
-		      struct directory_session *session, uint64_t now_us);
+		      struct directory_session *session, uint64_t now_us,
+		      bool in_doubt);
+
+/**
+ * The relay has removed it, or has no such session.
+ *
+ * It is dropped, unless an update that was sent after the remove has made it
+ * anew; where such an update has no success yet, it is expired, in doubt.
+ *
+ * @param order  of the remove
+ */
+void directory_removed(struct directory *directory,
+		       struct directory_session *session, uint64_t order,
+		       uint64_t now_us);
 
 /** Drop a session, and its call with the last one. */
 void directory_remove(struct directory *directory,

@@ -9,6 +9,10 @@
 
 #define SWEEP_INTERVAL_US US_PER_S
 
+/* A relay writes `expired` when the session's last counters are read. Until
+ * then an update may have made the session anew, and was answered first. */
+#define DOUBT_US (2 * US_PER_S)
+
 /* A list of sessions */
 
 static struct directory_leg leg_of(const struct session_report *report)
@@ -126,6 +130,17 @@ static void log_expired(const struct ended *ended,
 			 log_left_out(suppressed, left_out));
 }
 
+static void expire(struct relay_events *events,
+		   struct directory_session *session)
+{
+	uint64_t now_us = loop_now_us(events->loop);
+	uint64_t asked_us = directory_session_asked_us(session);
+	bool in_doubt = asked_us > 0 && now_us - asked_us < events->doubt_us;
+
+	events->expired++;
+	directory_expire(events->directory, session, now_us, in_doubt);
+}
+
 static void session_ended(const struct session_report *report, void *arg)
 {
 	const struct ended *ended = arg;
@@ -145,9 +160,7 @@ static void session_ended(const struct session_report *report, void *arg)
 		session = directory_find_session(call, report->from_tag,
 						 report->to_tag);
 	if (session) {
-		events->expired++;
-		directory_expire(events->directory, session,
-				 loop_now_us(events->loop));
+		expire(events, session);
 		log_expired(ended, report, "");
 	} else {
 		events->expired_unknown++;
@@ -214,6 +227,7 @@ int relay_events_start(struct relay_events *events, struct loop *loop,
 		.loop = loop,
 		.conf = conf,
 		.directory = directory,
+		.doubt_us = DOUBT_US,
 		.expired_limit = LOG_LIMIT(100, 10 * US_PER_S),
 		.listed_limit = LOG_LIMIT(100, 10 * US_PER_S),
 		.lost_limit = LOG_LIMIT(100, 10 * US_PER_S),

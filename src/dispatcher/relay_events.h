@@ -16,6 +16,8 @@ struct relay_events {
 	const struct conf_dispatcher *conf;
 	struct directory *directory;
 	struct timer *sweep_timer;
+	/* How close before `expired` an update makes it doubtful. */
+	uint64_t doubt_us;
 	uint64_t expired, expired_unknown, expired_foreign, lost_sessions;
 	uint64_t not_listed; /* known elsewhere, or too many */
 	struct log_limit expired_limit, listed_limit, lost_limit;

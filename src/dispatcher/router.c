@@ -235,7 +235,8 @@ static void route(struct transaction *t)
 	if (call)
 		session = directory_find_session(call, t->leg.from_tag,
 						 t->leg.to_tag);
-	if (t->is_remove && session && directory_session_is_expired(session)) {
+	if (t->is_remove && session && directory_session_is_expired(session) &&
+	    !directory_session_is_in_doubt(session)) {
 		remove_expired(t, session);
 	} else if (call && directory_call_is_live(call)) {
 		t->is_new_session = !session && !t->is_remove;

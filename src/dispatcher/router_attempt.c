@@ -12,8 +12,19 @@ static void attempt_reply(struct relay_peer *peer, enum relay_outcome outcome,
 
 /* Asking */
 
+static struct directory_session *find_session(const struct transaction *t)
+{
+	struct directory_call *call =
+		directory_find(t->router->directory, t->leg.call_id);
+
+	return call ? directory_find_session(call, t->leg.from_tag,
+					     t->leg.to_tag)
+		    : NULL;
+}
+
 static int ask(struct transaction *t, struct relay_peer *peer)
 {
+	struct directory_session *session = find_session(t);
 	struct attempt *attempt;
 	int err;
 
@@ -21,12 +32,16 @@ static int ask(struct transaction *t, struct relay_peer *peer)
 		return -EAGAIN;
 	attempt = &t->attempts[t->attempt_count++];
 	*attempt = (struct attempt){.transaction = t,
-				    .relay = *relay_peer_ip(peer)};
+				    .relay = *relay_peer_ip(peer),
+				    .order = ++t->router->last_order,
+				    .sent_us = loop_now_us(t->router->loop)};
 	err = relay_peer_request(
 		peer, t->is_remove ? SPAN("remove") : SPAN("update"),
 		span_make(t->body, t->body_len), attempt_reply, attempt);
 	if (err < 0)
 		return err;
+	if (session && !t->is_remove)
+		directory_asked(session, attempt->order, attempt->sent_us);
 	attempt->open = true;
 	t->open_attempts++;
 	return 0;
@@ -274,6 +289,8 @@ static void update_succeeded(struct transaction *t, struct attempt *attempt,
 		transaction_unpin(t);
 		return;
 	}
+	t->leg.order = attempt->order;
+	t->leg.sent_us = attempt->sent_us;
 	err = directory_add(t->router->directory, &attempt->relay, &t->leg);
 	if (err == 0) {
 		transaction_answer(t, text);
@@ -339,41 +356,50 @@ static void update_reply(struct transaction *t, struct attempt *attempt,
 }
 
 struct removed_leg {
-	struct directory *directory;
-	const struct ip_addr *relay;
+	struct router *router;
+	const struct attempt *attempt;
 };
+
+static void session_removed(struct router *router,
+			    const struct attempt *attempt,
+			    struct directory_session *session)
+{
+	directory_removed(router->directory, session, attempt->order,
+			  loop_now_us(router->loop));
+}
 
 static void drop_reported(const struct session_report *report, void *arg)
 {
 	const struct removed_leg *removed = arg;
 	struct directory_call *call =
-		directory_find(removed->directory, report->call_id);
+		directory_find(removed->router->directory, report->call_id);
 	struct directory_session *session;
 
-	if (!call || !ip_equal(directory_call_relay(call), removed->relay))
+	if (!call ||
+	    !ip_equal(directory_call_relay(call), &removed->attempt->relay))
 		return;
 	session =
 		directory_find_session(call, report->from_tag, report->to_tag);
 	if (session)
-		directory_remove(removed->directory, session);
+		session_removed(removed->router, removed->attempt, session);
 }
 
 /* The session that was asked for is the one that went. Only where the request
  * fits none that is known, the record has to be read. */
-static void drop_session(struct transaction *t, const struct ip_addr *relay,
+static void drop_session(struct transaction *t, const struct attempt *attempt,
 			 struct span record)
 {
-	struct directory *directory = t->router->directory;
-	struct directory_call *call = directory_find(directory, t->leg.call_id);
-	struct directory_session *session;
+	struct router *router = t->router;
+	struct directory_call *call =
+		directory_find(router->directory, t->leg.call_id);
+	struct directory_session *session = find_session(t);
 
-	if (!call || !ip_equal(directory_call_relay(call), relay))
+	if (!call || !ip_equal(directory_call_relay(call), &attempt->relay))
 		return;
-	session = directory_find_session(call, t->leg.from_tag, t->leg.to_tag);
 	if (session) {
-		directory_remove(directory, session);
+		session_removed(router, attempt, session);
 	} else if (record.len > 0) {
-		struct removed_leg removed = {directory, relay};
+		struct removed_leg removed = {router, attempt};
 
 		(void)session_report_decode(record, drop_reported, &removed);
 	}
@@ -382,12 +408,7 @@ static void drop_session(struct transaction *t, const struct ip_addr *relay,
 /* It may have ended by itself while the remove was on its way. */
 static bool is_expired(const struct transaction *t)
 {
-	struct directory_call *call =
-		directory_find(t->router->directory, t->leg.call_id);
-	const struct directory_session *session =
-		call ? directory_find_session(call, t->leg.from_tag,
-					      t->leg.to_tag)
-		     : NULL;
+	const struct directory_session *session = find_session(t);
 
 	return session && directory_session_is_expired(session);
 }
@@ -405,8 +426,7 @@ static void remove_reply(struct transaction *t, const struct attempt *attempt,
 		record_finished(&attempt->relay, text);
 	}
 	if (is_record || outcome == RELAY_OUTCOME_ERROR)
-		drop_session(t, &attempt->relay,
-			     is_record ? text : (struct span){0});
+		drop_session(t, attempt, is_record ? text : (struct span){0});
 	if (t->state == TRANSACTION_ANSWERED)
 		return;
 	if (is_record || was_expired)

@@ -28,6 +28,7 @@ struct router {
 	struct relay_fact *facts; /* fact_size of them, for relay_choose() */
 	size_t fact_size;
 	uint64_t random;
+	uint64_t last_order; /* of what was sent to relays */
 	bool stopping;
 	struct router_counters counters;
 	struct log_limit limits[REFUSAL_COUNT], failover_limit, late_limit;
@@ -47,6 +48,7 @@ enum transaction_state {
 struct attempt {
 	struct transaction *transaction;
 	struct ip_addr relay;
+	uint64_t order, sent_us;
 	bool open;
 };
 

@@ -57,6 +57,7 @@ void rig_start(struct rig *rig)
 					    &rig->conf.dispatcher,
 					    rig->directory),
 			 0);
+	rig->events.doubt_us = rig->doubt_us;
 	assert_int_equal(relay_peers_new(&rig->peers, rig->loop, &rig->conf,
 					 rig->tls, &relay_events_handlers,
 					 &rig->events),

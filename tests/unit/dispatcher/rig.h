@@ -35,6 +35,7 @@ struct rig {
 	struct directory *directory;
 	struct router *router;
 	struct relay_events events;
+	uint64_t doubt_us; /* for events */
 	struct relay_peers *peers;
 	struct proxy_socket *proxy;
 	struct timer *limit;

@@ -129,7 +129,7 @@ static void test_an_expired_call_may_begin_again_on_another_relay(void **state)
 	struct ip_addr relay = ip("10.0.0.2");
 
 	(void)state;
-	directory_expire(d, find(d, "c1", "f", ""), 5);
+	directory_expire(d, find(d, "c1", "f", ""), 5, false);
 	assert_false(directory_call_is_live(directory_find(d, SPAN("c1"))));
 	add(d, "10.0.0.2", "c1", "f", "", 0);
 	assert_true(ip_equal(
@@ -157,7 +157,7 @@ test_a_list_drops_what_is_not_in_it_but_no_expired_ones(void **state)
 	add(d, "10.0.0.1", "still", "f", "", 0);
 	add(d, "10.0.0.1", "expired", "f", "", 0);
 	add(d, "10.0.0.2", "elsewhere", "f", "", 0);
-	directory_expire(d, find(d, "expired", "f", ""), 5);
+	directory_expire(d, find(d, "expired", "f", ""), 5, false);
 
 	directory_sync_begin(d, &relay);
 	add(d, "10.0.0.1", "still", "f", "", 0);
@@ -196,8 +196,8 @@ static void test_expired_sessions_are_forgotten_in_time(void **state)
 
 	(void)state;
 	add(d, "10.0.0.1", "young", "f", "", 0);
-	directory_expire(d, find(d, "old", "f", ""), 100);
-	directory_expire(d, find(d, "young", "f", ""), 150);
+	directory_expire(d, find(d, "old", "f", ""), 100, false);
+	directory_expire(d, find(d, "young", "f", ""), 150, false);
 	assert_int_equal(directory_sweep(d, 199, 100, 1000, NULL, NULL), 0);
 	assert_int_equal(directory_sweep(d, 200, 100, 1000, NULL, NULL), 1);
 	assert_null(directory_find(d, SPAN("old")));
