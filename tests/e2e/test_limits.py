@@ -74,6 +74,14 @@ class Neighbour:
             assert slowest < 0.1 * SLOWNESS, "%d calls, p99 %.3f s" % (len(times), slowest)
 
 
+@pytest.fixture(autouse=True)
+def limit_of_open_files():
+    """A test may raise it."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
 @pytest.fixture
 def make_small_system(make_call_system):
     """A function: a system that uses memory again at once, whose memory can be measured."""
@@ -168,6 +176,27 @@ def test_random_bytes_cost_errors_at_most(small_system):
                 while client.line() != "error":
                     pass
             client.close()
+
+
+def test_requests_that_come_in_pieces_or_after_rubbish_are_read_all_the_same(small_system):
+    client = small_system.client()
+    request = encode("update", update_headers("request", "pieces@x", "f", "", AUDIO))
+    for size in (1, 2, 3, 7):
+        for start in range(0, len(request), size):
+            client.send(request[start:start + size])
+        assert client.line().startswith("127.0.0.1 ")
+    for line, wanted in ((b"user_agent: " + b"x" * (16384 - 12), "127.0.0.1"),
+                         (b"user_agent: " + b"x" * (16384 - 11), "error"),
+                         (b"user_agent: " + b"\0" * 100, None),
+                         (b"user_agent: \xc3\x28", "error"), (b"\xff\xfe: x", "error"),
+                         (b"x: y\rz\nw", None)):
+        client.send(with_line(line))
+        answer = client.line().split()[0]
+        assert wanted is None or answer == wanted, (line[:40], answer)
+        client.send(encode("remove", [("call_id", "bad@x"), ("from_tag", "f")]))
+        assert client.line() == ("error" if answer == "error" else "removed")
+    client.send(b"\r\n\r\n\r\n")  # empty lines between requests mean nothing
+    assert client.remove("pieces@x", "f") == "removed"
 
 
 # -- the link ------------------------------------------------------------------------------
