@@ -205,18 +205,32 @@ static bool has_to_tag(const struct directory_session *session, struct span tag)
 	return false;
 }
 
-/* How well a session fits: 0 is not at all. A session without a from-tag comes
- * from a relay that listed call-ids alone, and fits any leg. */
-static int fit(const struct directory_session *session, struct span from_tag,
-	       struct span to_tag)
+/* How well a session fits, the better the higher; the relay has the same rules.
+ * A session without a from-tag comes from a relay that listed call-ids alone,
+ * and fits any leg. */
+enum fit {
+	FIT_NONE,
+	FIT_ANY,
+	FIT_TO_IS_CALLEE, /* a transfer replaced the caller */
+	FIT_TO_IS_CALLER,
+	FIT_FROM_IS_CALLEE,
+	FIT_FROM_IS_CALLER
+};
+
+static enum fit fit(const struct directory_session *session,
+		    struct span from_tag, struct span to_tag)
 {
 	if (session->from_tag_len == 0)
-		return 1;
+		return FIT_ANY;
 	if (span_equal(from_tag_of(session), from_tag))
-		return 4;
-	if (to_tag.len > 0 && span_equal(from_tag_of(session), to_tag))
-		return 3;
-	return has_to_tag(session, from_tag) ? 2 : 0;
+		return FIT_FROM_IS_CALLER;
+	if (has_to_tag(session, from_tag))
+		return FIT_FROM_IS_CALLEE;
+	if (to_tag.len == 0)
+		return FIT_NONE;
+	if (span_equal(from_tag_of(session), to_tag))
+		return FIT_TO_IS_CALLER;
+	return has_to_tag(session, to_tag) ? FIT_TO_IS_CALLEE : FIT_NONE;
 }
 
 struct directory_session *directory_find_session(struct directory_call *call,
@@ -224,12 +238,12 @@ struct directory_session *directory_find_session(struct directory_call *call,
 						 struct span to_tag)
 {
 	struct directory_session *best = NULL;
-	int best_fit = 0;
+	enum fit best_fit = FIT_NONE;
 
 	list_for_each (link, &call->sessions) {
 		struct directory_session *session =
 			list_item(link, struct directory_session, of_call);
-		int this_fit = fit(session, from_tag, to_tag);
+		enum fit this_fit = fit(session, from_tag, to_tag);
 
 		if (this_fit > best_fit) {
 			best = session;
@@ -383,15 +397,18 @@ void directory_removed(struct directory *directory,
 }
 
 /* A leg that fits an existing session but for its from-tag is the callee's
- * view of it: the to-tag that it teaches is then its own from-tag. */
+ * view of it: the to-tag that it teaches is then its own from-tag. But after a
+ * transfer it is the new caller's, and teaches nothing. */
 static void learn(struct directory *directory,
 		  struct directory_session *session,
 		  const struct directory_leg *leg)
 {
+	enum fit this_fit = fit(session, leg->from_tag, leg->to_tag);
+
 	unexpire(directory, session);
 	session->generation = session->call->relay->generation;
 	add_to_tag(session, leg->to_tag);
-	if (session->from_tag_len > 0)
+	if (this_fit == FIT_TO_IS_CALLER)
 		add_to_tag(session, leg->from_tag);
 	set_dialog_id(session, leg->dialog_id);
 	directory_asked(session, leg->order, leg->sent_us);

@@ -3,10 +3,11 @@
  * @file dispatcher/directory.h  Which relay has which call
  *
  * A call is all sessions under one call-id; every leg of a call goes to the
- * call's relay. A session is found by (call-id, from-tag), by (call-id,
- * to-tag) for what the callee sends, or by a from-tag that is a known callee
- * tag. A session that ended by itself is kept as expired until the SIP proxy
- * removes it. No I/O, no clock, no log.
+ * call's relay. A session is found as the relay finds it: by its from-tag; by a
+ * from-tag that is a known callee tag; by a to-tag that is its from-tag (what
+ * the callee sends); by a to-tag that is a known callee tag (a transfer has
+ * replaced the caller). A session that ended by itself is kept as expired until
+ * the SIP proxy removes it. No I/O, no clock, no log.
  */
 #include <stdbool.h>
 #include <stddef.h>

@@ -199,7 +199,7 @@ static void found_call(struct transaction *t,
 
 	t->state = TRANSACTION_ASKING;
 	t->is_founder = true;
-	t->is_new_session = true;
+	t->is_new_session = !t->is_in_dialog;
 	if (expired && !ip_is_set(&t->preferred))
 		t->preferred = *directory_call_relay(expired);
 	hash_add(&router->founders, &t->by_call_id,
@@ -239,7 +239,8 @@ static void route(struct transaction *t)
 	    !directory_session_is_in_doubt(session)) {
 		remove_expired(t, session);
 	} else if (call && directory_call_is_live(call)) {
-		t->is_new_session = !session && !t->is_remove;
+		t->is_new_session = !session && !t->is_remove &&
+				    !t->is_in_dialog && !t->is_reply;
 		transaction_ask_owner(t, directory_call_relay(call));
 	} else if (t->is_remove) {
 		transaction_refuse(t, REFUSAL_UNKNOWN_CALL,
@@ -284,6 +285,8 @@ static int decode_update(struct transaction *t, const struct command *command,
 		.dialog_id = update.dialog_id,
 	};
 	t->has_media = update.has_media;
+	t->is_reply = update.is_reply;
+	t->is_in_dialog = !update.is_reply && update.to_tag.len > 0;
 	/* A relay that is not an address is nobody that we know. */
 	(void)ip_parse(update.media_relay, &t->preferred);
 	return 0;

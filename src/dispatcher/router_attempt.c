@@ -214,6 +214,23 @@ static void ignore_reply(struct relay_peer *peer, enum relay_outcome outcome,
 	(void)arg;
 }
 
+/* Has somebody who waits for an answer asked the same relay for this leg? The
+ * relay may have given both the same session. */
+static bool is_asked_for(struct transaction *t, const struct ip_addr *relay)
+{
+	list_for_each (link, &t->router->deadlines) {
+		const struct transaction *other =
+			list_item(link, struct transaction, by_deadline);
+
+		if (other != t && !other->is_remove && has_asker(other) &&
+		    span_equal(other->leg.from_tag, t->leg.from_tag) &&
+		    span_equal(other->leg.call_id, t->leg.call_id) &&
+		    was_tried(other, relay))
+			return true;
+	}
+	return false;
+}
+
 /* Does somebody else use what the relay has for this leg? */
 static bool is_in_use(struct transaction *t, const struct ip_addr *relay)
 {
@@ -225,11 +242,14 @@ static bool is_in_use(struct transaction *t, const struct ip_addr *relay)
 
 	if (founder && founder != t && was_tried(founder, relay))
 		return true;
+	if (is_asked_for(t, relay))
+		return true;
 	return call && ip_equal(directory_call_relay(call), relay) &&
 	       directory_find_session(call, t->leg.from_tag, t->leg.to_tag);
 }
 
-/* Nobody will ever use this session: remove it; its reply is no record. */
+/* Nobody will ever use this session: remove it; its reply is no record. A
+ * request inside a dialog is of a call that goes on, whatever is known here. */
 static void undo(struct transaction *t, struct relay_peer *peer)
 {
 	struct router *router = t->router;
@@ -241,7 +261,7 @@ static void undo(struct transaction *t, struct relay_peer *peer)
 	uint64_t suppressed;
 	char left_out[LOG_LEFT_OUT_SIZE];
 
-	if (is_in_use(t, relay_peer_ip(peer)))
+	if (t->is_in_dialog || is_in_use(t, relay_peer_ip(peer)))
 		return;
 	router->counters.late_sessions++;
 	if (log_limit_allows(&router->late_limit, loop_now_us(router->loop),

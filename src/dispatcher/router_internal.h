@@ -57,8 +57,10 @@ struct transaction {
 	enum transaction_state state;
 	bool is_remove;
 	bool is_founder;     /* it looks for a relay for a new call */
-	bool is_new_session; /* its success makes a session */
+	bool is_in_dialog;   /* it may make a session, but begins no call */
+	bool is_new_session; /* its success makes one that may be undone */
 	bool has_media;
+	bool is_reply;
 	unsigned pins; /* callers up the stack that still look at it */
 	router_reply_h *handler; /* NULL: nobody is there for the answer */
 	void *arg;

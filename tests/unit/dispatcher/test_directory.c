@@ -94,6 +94,38 @@ static void test_what_the_callee_sends_makes_no_second_session(void **state)
 	directory_free(d);
 }
 
+static void
+test_a_transfer_that_replaces_the_caller_makes_no_second_session(void **state)
+{
+	struct directory *d = with("10.0.0.1", "c1", "alice", "");
+
+	(void)state;
+	add(d, "10.0.0.1", "c1", "alice", "bob", 0);
+	add(d, "10.0.0.1", "c1", "carol", "bob", 0);
+	assert_int_equal(directory_count(d).sessions, 1);
+	assert_ptr_equal(find(d, "c1", "carol", "bob"),
+			 find(d, "c1", "alice", ""));
+	/* Carol is no callee: what Dave says to her is another matter. */
+	assert_null(find(d, "c1", "dave", "carol"));
+	assert_null(find(d, "c1", "carol", ""));
+	directory_free(d);
+}
+
+static void
+test_a_session_fits_by_the_same_order_of_rules_as_at_the_relay(void **state)
+{
+	struct directory *d = with("10.0.0.1", "c1", "alice", "bob");
+
+	(void)state;
+	/* A spiral: the callee of one is the caller of the other. */
+	add(d, "10.0.0.1", "c1", "carol", "", 0);
+	assert_ptr_equal(find(d, "c1", "bob", "carol"),
+			 find(d, "c1", "alice", ""));
+	assert_ptr_equal(find(d, "c1", "carol", "bob"),
+			 find(d, "c1", "carol", ""));
+	directory_free(d);
+}
+
 static void test_two_from_tags_are_two_sessions_of_one_call(void **state)
 {
 	struct directory *d = with("10.0.0.1", "c1", "one", "");
@@ -284,6 +316,10 @@ int main(void)
 			test_a_callee_is_found_by_its_own_tag_and_by_the_callers),
 		cmocka_unit_test(
 			test_what_the_callee_sends_makes_no_second_session),
+		cmocka_unit_test(
+			test_a_transfer_that_replaces_the_caller_makes_no_second_session),
+		cmocka_unit_test(
+			test_a_session_fits_by_the_same_order_of_rules_as_at_the_relay),
 		cmocka_unit_test(
 			test_two_from_tags_are_two_sessions_of_one_call),
 		cmocka_unit_test(test_a_live_call_stays_on_its_relay),

@@ -197,6 +197,92 @@ test_a_session_in_doubt_that_has_expired_is_removed_all_the_same(void **state)
 	tear_down(&s);
 }
 
+static void say_in_dialog(struct rig_end *proxy, const char *type,
+			  const char *from_tag, const char *to_tag)
+{
+	rig_say(proxy,
+		"update\r\ntype: %s\r\ncall_id: c1\r\ncseq: 9\r\n"
+		"from_tag: %s\r\nto_tag: %s\r\n"
+		"media: audio:10.0.0.1:5000:sendrecv:ice=no\r\n",
+		type, from_tag, to_tag);
+}
+
+static void
+test_a_late_request_of_a_transferred_call_does_not_remove_it(void **state)
+{
+	struct rig_end *proxy2;
+	unsigned long update;
+	struct scene s;
+
+	(void)state;
+	rig_init(&s.rig);
+	set_up(&s);
+	say_in_dialog(s.proxy, "reply", "f1", "t1");
+	rig_say(s.relay, "%lu 127.0.0.2 40002",
+		rig_expect_request(s.relay, "update"));
+	rig_expect(s.proxy, "127.0.0.2 40002");
+	proxy2 = rig_proxy(&s.rig);
+	say_in_dialog(proxy2, "request", "new", "t1");
+	update = rig_expect_request(s.relay, "update");
+	rig_end_close(proxy2);
+	rig_until_proxies(&s.rig, 1);
+	rig_say(s.relay, "%lu 127.0.0.2 40004", update);
+	rig_expect_nothing(s.relay);
+	assert_int_equal(directory_count(s.rig.directory).sessions, 1);
+	expect_removed(&s);
+	rig_end_free(proxy2);
+	tear_down(&s);
+}
+
+static void
+test_what_is_said_in_a_dialog_that_is_not_known_is_never_undone(void **state)
+{
+	struct rig_end *proxy2;
+	unsigned long update;
+	struct scene s;
+
+	(void)state;
+	rig_init(&s.rig);
+	set_up(&s);
+	proxy2 = rig_proxy(&s.rig);
+	/* A tag that this dispatcher never heard of, and a call besides. */
+	say_in_dialog(proxy2, "request", "x", "y");
+	update = rig_expect_request(s.relay, "update");
+	rig_end_close(proxy2);
+	rig_until_proxies(&s.rig, 1);
+	rig_say(s.relay, "%lu 127.0.0.2 40004", update);
+	rig_expect_nothing(s.relay);
+	assert_int_equal(router_counters(s.rig.router)->late_sessions, 0);
+	rig_end_free(proxy2);
+	tear_down(&s);
+}
+
+static void
+test_a_late_session_is_not_removed_from_whoever_asked_again(void **state)
+{
+	struct rig_end *proxy2;
+	unsigned long first, second;
+	struct scene s;
+
+	(void)state;
+	rig_init(&s.rig);
+	set_up(&s);
+	proxy2 = rig_proxy(&s.rig);
+	rig_update(proxy2, "c1", "f2", "");
+	first = rig_expect_request(s.relay, "update");
+	rig_update(s.proxy, "c1", "f2", "");
+	second = rig_expect_request(s.relay, "update");
+	rig_end_close(proxy2);
+	rig_until_proxies(&s.rig, 1);
+	rig_say(s.relay, "%lu 127.0.0.2 40004\r\n%lu 127.0.0.2 40004", first,
+		second);
+	rig_expect(s.proxy, "127.0.0.2 40004");
+	rig_expect_nothing(s.relay);
+	assert_int_equal(directory_count(s.rig.directory).sessions, 2);
+	rig_end_free(proxy2);
+	tear_down(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -212,6 +298,12 @@ int main(void)
 			test_expired_after_a_newer_update_leaves_the_new_session_live),
 		cmocka_unit_test(
 			test_a_session_in_doubt_that_has_expired_is_removed_all_the_same),
+		cmocka_unit_test(
+			test_a_late_request_of_a_transferred_call_does_not_remove_it),
+		cmocka_unit_test(
+			test_what_is_said_in_a_dialog_that_is_not_known_is_never_undone),
+		cmocka_unit_test(
+			test_a_late_session_is_not_removed_from_whoever_asked_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
