@@ -1,13 +1,7 @@
 #include "dispatcher/relay_choice.h"
 
 /* Higher is better; what is not eligible has no rank. */
-enum rank {
-	RANK_NONE,
-	RANK_SLOW,
-	RANK_SLOW_PREFERRED,
-	RANK_PROMPT,
-	RANK_PREFERRED
-};
+enum rank { RANK_NONE, RANK_SLOW, RANK_PROMPT, RANK_PREFERRED };
 
 static enum rank rank_of(const struct relay_fact *relay,
 			 const struct ip_addr *preferred)
@@ -17,9 +11,9 @@ static enum rank rank_of(const struct relay_fact *relay,
 
 	if (!relay->active || relay->tried)
 		return RANK_NONE;
-	if (!relay->prompt)
-		return is_preferred ? RANK_SLOW_PREFERRED : RANK_SLOW;
-	return is_preferred ? RANK_PREFERRED : RANK_PROMPT;
+	if (is_preferred)
+		return RANK_PREFERRED;
+	return relay->prompt ? RANK_PROMPT : RANK_SLOW;
 }
 
 size_t relay_choose(const struct relay_fact *relays, size_t count,

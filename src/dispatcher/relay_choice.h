@@ -2,9 +2,10 @@
 /**
  * @file dispatcher/relay_choice.h  Which relay gets a new call
  *
- * The relay that the SIP proxy prefers, if it takes calls; else a random one of
- * those that do. One that keeps others waiting is taken only when there is no
- * prompt one. Pure.
+ * The relay that the SIP proxy prefers, if it takes calls, prompt or not: if it
+ * is slow for this call too, the next one is asked after failover_timeout. Else
+ * a random one of those that take calls, and one that keeps others waiting only
+ * when there is no prompt one. Pure.
  */
 #include <stdbool.h>
 #include <stddef.h>

@@ -84,7 +84,6 @@ static void test_a_relay_is_tried_once(void **state)
 static void
 test_a_slow_relay_is_taken_only_if_no_prompt_one_is_left(void **state)
 {
-	struct ip_addr preferred = ip("10.0.0.2");
 	struct relay_fact relays[3];
 
 	(void)state;
@@ -92,9 +91,21 @@ test_a_slow_relay_is_taken_only_if_no_prompt_one_is_left(void **state)
 	relays[0].prompt = false;
 	relays[1].prompt = false;
 	for (uint64_t random = 0; random < 9; random++)
-		assert_int_equal(relay_choose(relays, 3, &preferred, random),
-				 2);
+		assert_int_equal(relay_choose(relays, 3, &nobody, random), 2);
 	relays[2].active = false;
+	for (uint64_t random = 0; random < 8; random++)
+		assert_int_equal(relay_choose(relays, 3, &nobody, random),
+				 random % 2);
+}
+
+static void test_a_slow_relay_that_is_preferred_is_taken_first(void **state)
+{
+	struct ip_addr preferred = ip("10.0.0.2");
+	struct relay_fact relays[3];
+
+	(void)state;
+	make_relays(relays);
+	relays[1].prompt = false;
 	for (uint64_t random = 0; random < 9; random++)
 		assert_int_equal(relay_choose(relays, 3, &preferred, random),
 				 1);
@@ -112,6 +123,8 @@ int main(void)
 		cmocka_unit_test(test_a_relay_is_tried_once),
 		cmocka_unit_test(
 			test_a_slow_relay_is_taken_only_if_no_prompt_one_is_left),
+		cmocka_unit_test(
+			test_a_slow_relay_that_is_preferred_is_taken_first),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
