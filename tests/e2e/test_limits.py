@@ -277,6 +277,17 @@ def test_a_dispatcher_that_talks_nonsense_harms_nobody(make_small_system, certs)
 # -- connections ---------------------------------------------------------------------------
 
 
+def try_connect(sock, address):
+    """False: the backlog is full, so try again."""
+    try:
+        sock.connect(address)
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        pass  # refused at once
+    return True
+
+
 def connect_many(address, family, count):
     """As many connections as this process may have open, up to count."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -287,8 +298,7 @@ def connect_many(address, family, count):
     for _ in range(count):
         sock = socket.socket(family)
         sock.settimeout(5)
-        with contextlib.suppress(ConnectionError):
-            sock.connect(address)
+        wait_for(lambda: try_connect(sock, address), what="room in the backlog")
         sockets.append(sock)
     return sockets
 
