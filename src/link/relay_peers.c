@@ -69,34 +69,43 @@ static const struct conn_handlers link_handlers = {
 	.closed = peer_closed,
 };
 
-static unsigned handshakes_from(const struct relay_peers *peers,
-				const struct ip_addr *ip)
+static void drop_handshake(struct relay_peer *peer, const char *why)
 {
+	peer->peers->counters.refused++;
+	count_refused(peer->peers, peer->name, why);
+	conn_close(peer->conn);
+	relay_peer_kill(peer, why);
+}
+
+/* Strangers must not keep relays out by handshakes that they never finish, be
+ * it from a relay's own address: the oldest one gives way. */
+static void make_room(struct relay_peers *peers, const struct ip_addr *ip)
+{
+	struct relay_peer *oldest = NULL;
 	unsigned count = 0;
 
 	list_for_each (link, &peers->handshakes) {
-		if (ip_equal(&list_item(link, struct relay_peer, link)->ip, ip))
-			count++;
+		struct relay_peer *peer =
+			list_item(link, struct relay_peer, link);
+
+		if (!ip_equal(&peer->ip, ip))
+			continue;
+		if (count++ == 0)
+			oldest = peer;
 	}
-	return count;
-}
-
-/* Strangers must not keep relays out by handshakes that they never finish: the
- * oldest one gives way. */
-static void drop_oldest_handshake(struct relay_peers *peers)
-{
-	struct relay_peer *oldest = list_item(list_first(&peers->handshakes),
-					      struct relay_peer, link);
-
-	conn_close(oldest->conn);
-	relay_peer_kill(oldest, "too many handshakes");
+	if (count >= MAX_HANDSHAKES_PER_SOURCE)
+		drop_handshake(
+			oldest,
+			"too many unfinished connections from this address");
+	if (peers->handshake_count >= MAX_HANDSHAKES)
+		drop_handshake(list_item(list_first(&peers->handshakes),
+					 struct relay_peer, link),
+			       "too many unfinished connections");
 }
 
 static const char *may_connect(struct relay_peers *peers,
 			       const struct endpoint *from)
 {
-	if (handshakes_from(peers, &from->ip) >= MAX_HANDSHAKES_PER_SOURCE)
-		return "too many unfinished connections from this address";
 	if (peers->link_count >=
 		    peers->conf->dispatcher.max_relay_connections &&
 	    !relay_peers_find(peers, &from->ip))
@@ -112,8 +121,7 @@ static void accepted(int fd, const struct endpoint *from, void *arg)
 	char name[ADDR_TEXT_SIZE];
 
 	if (!why) {
-		if (peers->handshake_count >= MAX_HANDSHAKES)
-			drop_oldest_handshake(peers);
+		make_room(peers, &from->ip);
 		peer = relay_peer_new(peers, from);
 		if (!peer)
 			why = "no memory";
