@@ -170,7 +170,7 @@ static void *run(void *arg)
 		w->now_us = clock_mono_us();
 		w->turn++;
 		gather = run_turn(w, events, count) && count < EVENTS_MAX &&
-			 w->now_us - before_us < 2 * GATHER_US;
+			 !w->closing && w->now_us - before_us < 2 * GATHER_US;
 	}
 	return NULL;
 }
