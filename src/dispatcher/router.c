@@ -236,7 +236,8 @@ static void route(struct transaction *t)
 		session = directory_find_session(call, t->leg.from_tag,
 						 t->leg.to_tag);
 	if (t->is_remove && session && directory_session_is_expired(session) &&
-	    !directory_session_is_in_doubt(session)) {
+	    (!directory_session_is_in_doubt(session) ||
+	     !relay_peers_find(router->peers, directory_call_relay(call)))) {
 		remove_expired(t, session);
 	} else if (call && directory_call_is_live(call)) {
 		t->is_new_session = !session && !t->is_remove &&
