@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "dispatcher/control.h"
 #include "dispatcher/dispatcher.h"
+#include "management/text.h"
 #include "net/service.h"
 #include "version.h"
 
@@ -39,7 +40,8 @@ static void raise_limits(const struct conf_dispatcher *conf)
 {
 	uint64_t wanted = OTHER_FILES + conf->max_proxy_connections +
 			  conf->max_relay_connections +
-			  conf->max_management_connections;
+			  conf->max_management_connections +
+			  MANAGEMENT_TEXT_MAX_NEWCOMERS;
 	uint64_t have = service_raise_open_files(wanted);
 
 	if (have < wanted)

@@ -18,14 +18,26 @@
 /* One answer may be long: 100,000 sessions make 70 MB. */
 #define CLOSE_AT ((size_t)256 * 1024 * 1024)
 
+#define MAX_NEWCOMERS_PER_SOURCE 16
+/* So long a plain client may take for its first command. TLS has its own limit
+ * for the handshake. */
+#define NEWCOMER_US (60 * US_PER_S)
+/* A plain client whose last command is so old gives way to another one. */
+#define IDLE_US (60 * US_PER_S)
+
 struct management_text {
 	struct loop *loop;
 	struct management_text_config config;
 	struct management_handlers handlers;
 	void *arg;
 	struct listener *listener;
-	struct timer *verify;
-	struct list clients;
+	struct timer *verify, *expiry;
+	/* Those that have proved nothing yet: no certificate, or without TLS no
+	 * command. They are limited apart, and the oldest one gives way, so
+	 * that strangers keep no client out. */
+	struct list newcomers; /* the oldest first */
+	struct list clients;   /* the one whose last command is oldest first */
+	unsigned newcomer_count, client_count;
 	struct management_text_counts counts;
 	struct log_limit refusals, failures;
 };
@@ -36,7 +48,9 @@ struct client {
 	struct conn *conn;
 	struct list requests; /* in the order of the commands */
 	unsigned open;
+	uint64_t since_us; /* of its coming, or its last command */
 	bool ready, paused, quits;
+	bool is_newcomer;
 };
 
 /* The connection is somebody else's affair. */
@@ -46,6 +60,10 @@ static void client_free(struct client *client)
 		request_detach(
 			list_item(link, struct management_request, link));
 	list_del(&client->link);
+	if (client->is_newcomer)
+		client->text->newcomer_count--;
+	else
+		client->text->client_count--;
 	client->text->counts.connections--;
 	free(client);
 }
@@ -54,6 +72,64 @@ static void client_close(struct client *client)
 {
 	conn_close(client->conn);
 	client_free(client);
+}
+
+static void refuse(struct management_text *text, const char *name,
+		   const char *why)
+{
+	uint64_t suppressed;
+
+	text->counts.refused++;
+	if (log_limit_allows(&text->refusals, loop_now_us(text->loop),
+			     &suppressed))
+		log_warning("management client %s refused: %s "
+			    "(%llu more not logged)",
+			    name, why, (unsigned long long)suppressed);
+}
+
+static void give_way(struct client *client, const char *why)
+{
+	refuse(client->text, conn_peer_name(client->conn), why);
+	client_close(client);
+}
+
+/* Without TLS nobody is known; whoever still asks matters more than whoever has
+ * stopped asking. */
+static bool idle_one_gives_way(struct management_text *text)
+{
+	uint64_t now_us = loop_now_us(text->loop);
+
+	if (text->config.tls)
+		return false;
+	list_for_each (link, &text->clients) {
+		struct client *client = list_item(link, struct client, link);
+
+		if (now_us - client->since_us < text->config.idle_us)
+			return false;
+		if (client->open > 0)
+			continue;
+		give_way(client, "it is idle and others come");
+		return true;
+	}
+	return false;
+}
+
+/* It has proved itself. @return false if it is gone: there are too many */
+static bool let_in(struct client *client)
+{
+	struct management_text *text = client->text;
+
+	if (text->client_count >= text->config.max_connections &&
+	    !idle_one_gives_way(text)) {
+		give_way(client, "max_management_connections is reached");
+		return false;
+	}
+	list_del(&client->link);
+	list_add_tail(&text->clients, &client->link);
+	client->is_newcomer = false;
+	text->newcomer_count--;
+	text->client_count++;
+	return true;
 }
 
 static void pause_or_resume(struct client *client)
@@ -146,8 +222,11 @@ static void client_line(struct conn *conn, struct span line, bool too_long,
 	struct management_request *request;
 
 	(void)conn;
-	if (client->quits)
+	if (client->quits || (client->is_newcomer && !let_in(client)))
 		return;
+	client->since_us = loop_now_us(client->text->loop);
+	list_del(&client->link);
+	list_add_tail(&client->text->clients, &client->link);
 	request =
 		request_new(client->text->config.format == CONF_MANAGEMENT_LINES
 				    ? REQUEST_LINES
@@ -169,6 +248,8 @@ static void client_ready(struct conn *conn, void *arg)
 
 	client->ready = true;
 	log_debug("management client %s connected", conn_peer_name(conn));
+	if (client->text->config.tls)
+		let_in(client);
 }
 
 static void client_closed(struct conn *conn, const char *why, void *arg)
@@ -204,22 +285,45 @@ static const struct conn_limits client_limits = {
 	.close_at = CLOSE_AT,
 };
 
-static void refuse(struct management_text *text, int fd,
-		   const struct endpoint *peer)
+/* Newcomers who took too long. The list is in the order of their coming. */
+static void expire_newcomers(void *arg)
 {
-	char name[ADDR_TEXT_SIZE];
-	uint64_t suppressed;
+	struct management_text *text = arg;
+	uint64_t now_us = loop_now_us(text->loop);
+	struct list *first;
 
-	close(fd);
-	text->counts.refused++;
-	if (log_limit_allows(&text->refusals, loop_now_us(text->loop),
-			     &suppressed))
-		log_warning("management client %s refused: "
-			    "max_management_connections = %u is reached "
-			    "(%llu more not logged)",
-			    endpoint_format(peer, name),
-			    text->config.max_connections,
-			    (unsigned long long)suppressed);
+	while ((first = list_first(&text->newcomers))) {
+		struct client *client = list_item(first, struct client, link);
+		uint64_t end_us = client->since_us + text->config.newcomer_us;
+
+		if (end_us > now_us) {
+			timer_start(text->expiry, end_us - now_us);
+			return;
+		}
+		give_way(client, "it has said nothing");
+	}
+}
+
+static void make_room(struct management_text *text, const struct ip_addr *ip)
+{
+	struct client *oldest = NULL;
+	unsigned count = 0;
+
+	list_for_each (link, &text->newcomers) {
+		struct client *client = list_item(link, struct client, link);
+
+		if (!ip_equal(&conn_peer(client->conn)->ip, ip))
+			continue;
+		if (count++ == 0)
+			oldest = client;
+	}
+	if (count >= MAX_NEWCOMERS_PER_SOURCE)
+		give_way(oldest,
+			 "too many unfinished connections from its address");
+	if (text->newcomer_count >= MANAGEMENT_TEXT_MAX_NEWCOMERS)
+		give_way(list_item(list_first(&text->newcomers), struct client,
+				   link),
+			 "too many unfinished connections");
 }
 
 static void client_accepted(int fd, const struct endpoint *peer, void *arg)
@@ -227,25 +331,27 @@ static void client_accepted(int fd, const struct endpoint *peer, void *arg)
 	struct management_text *text = arg;
 	struct client *client;
 
-	if (text->counts.connections >= text->config.max_connections) {
-		refuse(text, fd, peer);
-		return;
-	}
+	make_room(text, &peer->ip);
 	client = calloc(1, sizeof(*client));
 	if (!client) {
 		close(fd);
 		return;
 	}
 	client->text = text;
+	client->is_newcomer = true;
+	client->since_us = loop_now_us(text->loop);
 	list_init(&client->requests);
 	if (conn_accept(&client->conn, text->loop, fd, text->config.tls,
 			&client_limits, &client_handlers, client) < 0) {
 		free(client);
 		return;
 	}
-	list_add_tail(&text->clients, &client->link);
+	list_add_tail(&text->newcomers, &client->link);
+	text->newcomer_count++;
 	text->counts.connections++;
 	text->counts.accepted++;
+	if (!text->config.tls && !timer_is_running(text->expiry))
+		timer_start(text->expiry, text->config.newcomer_us);
 }
 
 /* Read the files again and hold every client against them. */
@@ -260,8 +366,7 @@ static void verify_clients(void *arg)
 	list_for_each_safe (link, &text->clients) {
 		struct client *client = list_item(link, struct client, link);
 
-		if (!client->ready ||
-		    conn_verify_again(client->conn, &why) == 0)
+		if (conn_verify_again(client->conn, &why) == 0)
 			continue;
 		log_warning("management client %s is dropped: %s",
 			    conn_peer_name(client->conn), why);
@@ -272,9 +377,12 @@ static void verify_clients(void *arg)
 
 static int start(struct management_text *text)
 {
-	int r = listener_new_tcp(&text->listener, text->loop,
-				 &text->config.listen, client_accepted, text);
+	int r = timer_new(&text->expiry, text->loop, expire_newcomers, text);
 
+	if (r == 0)
+		r = listener_new_tcp(&text->listener, text->loop,
+				     &text->config.listen, client_accepted,
+				     text);
 	if (r < 0 || !text->config.tls || !text->config.verify_interval_us)
 		return r;
 	r = timer_new(&text->verify, text->loop, verify_clients, text);
@@ -299,6 +407,11 @@ int management_text_new(struct management_text **ret, struct loop *loop,
 	text->arg = arg;
 	text->refusals = LOG_LIMIT(5, 10 * US_PER_S);
 	text->failures = LOG_LIMIT(5, 10 * US_PER_S);
+	if (!text->config.newcomer_us)
+		text->config.newcomer_us = NEWCOMER_US;
+	if (!text->config.idle_us)
+		text->config.idle_us = IDLE_US;
+	list_init(&text->newcomers);
 	list_init(&text->clients);
 	r = start(text);
 	if (r < 0) {
@@ -315,6 +428,9 @@ struct management_text *management_text_free(struct management_text *text)
 		return NULL;
 	listener_free(text->listener);
 	timer_free(text->verify);
+	timer_free(text->expiry);
+	list_for_each_safe (link, &text->newcomers)
+		client_close(list_item(link, struct client, link));
 	list_for_each_safe (link, &text->clients)
 		client_close(list_item(link, struct client, link));
 	free(text);

@@ -13,17 +13,22 @@ struct setup {
 	struct management_text *text;
 };
 
-static void setup_init(struct setup *setup, enum conf_management_format format,
-		       unsigned max_connections)
+static void setup_with(struct setup *setup,
+		       struct management_text_config config)
 {
-	struct management_text_config config = {
-		.format = format, .max_connections = max_connections};
-
 	world_init(&setup->world);
 	assert_int_equal(ip_parse(SPAN("127.0.0.1"), &config.listen.ip), 0);
 	assert_int_equal(management_text_new(&setup->text, setup->world.loop,
 					     &config, &handlers, &setup->world),
 			 0);
+}
+
+static void setup_init(struct setup *setup, enum conf_management_format format,
+		       unsigned max_connections)
+{
+	setup_with(setup, (struct management_text_config){
+				  .format = format,
+				  .max_connections = max_connections});
 }
 
 static void setup_done(struct setup *setup)
@@ -227,12 +232,15 @@ static void test_connections_over_the_limit_are_refused(void **state)
 	setup_init(&setup, CONF_MANAGEMENT_ARRAY, 2);
 	for (int i = 0; i < 3; i++)
 		dial(&clients[i], &setup);
+	for (int i = 0; i < 2; i++) {
+		client_say(&clients[i], "sessions\r\n");
+		client_hears(&clients[i], "[]\r\n");
+	}
+	client_say(&clients[2], "sessions\r\n");
 	client_is_closed(&clients[2]);
-	client_say(&clients[0], "sessions\r\n");
-	client_hears(&clients[0], "[]\r\n");
 	management_text_count(setup.text, &counts);
 	assert_int_equal(counts.connections, 2);
-	assert_int_equal(counts.accepted, 2);
+	assert_int_equal(counts.accepted, 3);
 	assert_int_equal(counts.refused, 1);
 
 	client_done(&clients[0]);
@@ -243,6 +251,79 @@ static void test_connections_over_the_limit_are_refused(void **state)
 	client_hears(&clients[2], "[]\r\n");
 	client_done(&clients[1]);
 	client_done(&clients[2]);
+	setup_done(&setup);
+}
+
+static void test_who_gives_no_command_keeps_nobody_out(void **state)
+{
+	struct setup setup;
+	struct client mute[100], client;
+
+	(void)state;
+	setup_init(&setup, CONF_MANAGEMENT_ARRAY, 2);
+	for (int i = 0; i < 100; i++)
+		dial(&mute[i], &setup);
+	dial(&client, &setup);
+	client_say(&client, "sessions\r\n");
+	client_hears(&client, "[]\r\n");
+	/* Sixteen stay, of which the client was one. */
+	world_wait(&setup.world, connections(&setup) == 16);
+	client_is_closed(&mute[0]);
+	for (int i = 0; i < 100; i++)
+		client_done(&mute[i]);
+	client_done(&client);
+	setup_done(&setup);
+}
+
+static void test_who_gives_no_command_in_time_is_hung_up_on(void **state)
+{
+	struct setup setup;
+	struct client client, mute;
+
+	(void)state;
+	setup_with(&setup, (struct management_text_config){
+				   .format = CONF_MANAGEMENT_ARRAY,
+				   .max_connections = 2,
+				   .newcomer_us = 50 * US_PER_MS});
+	dial(&client, &setup);
+	client_say(&client, "sessions\r\n");
+	client_hears(&client, "[]\r\n");
+	dial(&mute, &setup);
+	client_say(&mute, "sess");
+	client_is_closed(&mute);
+	/* The other one has no reason to hurry. */
+	client_say(&client, "sessions\r\n");
+	client_hears(&client, "[]\r\n");
+	client_done(&mute);
+	client_done(&client);
+	setup_done(&setup);
+}
+
+static void test_an_idle_client_gives_way_to_one_that_asks(void **state)
+{
+	struct setup setup;
+	struct client clients[3];
+
+	(void)state;
+	setup_with(&setup, (struct management_text_config){
+				   .format = CONF_MANAGEMENT_ARRAY,
+				   .max_connections = 2,
+				   .idle_us = 1});
+	for (int i = 0; i < 2; i++) {
+		dial(&clients[i], &setup);
+		client_say(&clients[i], "sessions\r\n");
+		client_hears(&clients[i], "[]\r\n");
+	}
+	client_say(&clients[0], "version\r\n");
+	client_hears(&clients[0], MEDIAPROXY_VERSION "\r\n");
+	dial(&clients[2], &setup);
+	client_say(&clients[2], "sessions\r\n");
+	client_hears(&clients[2], "[]\r\n");
+	client_is_closed(&clients[1]);
+	client_say(&clients[0], "version\r\n");
+	client_hears(&clients[0], MEDIAPROXY_VERSION "\r\n");
+	for (int i = 0; i < 3; i++)
+		client_done(&clients[i]);
 	setup_done(&setup);
 }
 
@@ -308,6 +389,11 @@ int main(void)
 		cmocka_unit_test(
 			test_the_server_may_go_before_its_answers_come),
 		cmocka_unit_test(test_connections_over_the_limit_are_refused),
+		cmocka_unit_test(test_who_gives_no_command_keeps_nobody_out),
+		cmocka_unit_test(
+			test_who_gives_no_command_in_time_is_hung_up_on),
+		cmocka_unit_test(
+			test_an_idle_client_gives_way_to_one_that_asks),
 		cmocka_unit_test(
 			test_a_client_has_few_commands_open_at_one_time),
 		cmocka_unit_test(test_an_answer_of_megabytes_comes_whole),

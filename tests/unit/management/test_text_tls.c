@@ -187,6 +187,34 @@ static void test_a_client_without_tls_is_refused(void **state)
 	setup_done(&setup);
 }
 
+static void test_who_shows_no_certificate_keeps_nobody_out(void **state)
+{
+	struct endpoint at;
+	struct sockaddr_storage to;
+	struct setup setup;
+	socklen_t len;
+	int mute[100];
+
+	(void)state;
+	setup_init(&setup, "None");
+	at = management_text_address(setup.text);
+	len = endpoint_to_sockaddr(&at, &to);
+	for (int i = 0; i < 100; i++) {
+		mute[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		assert_int_equal(connect(mute[i], (struct sockaddr *)&to, len),
+				 0);
+	}
+	world_wait(&setup.world, counts_of(&setup).accepted == 100);
+	assert_int_equal(counts_of(&setup).connections, 16);
+	dial(&setup, setup.client_tls);
+	conn_write(setup.conn, SPAN("version\r\nquit\r\n"));
+	world_wait(&setup.world, setup.closed);
+	assert_string_equal(setup.said.data, MEDIAPROXY_VERSION "||");
+	for (int i = 0; i < 100; i++)
+		close(mute[i]);
+	setup_done(&setup);
+}
+
 static void
 test_a_revoked_client_is_thrown_out_while_it_is_connected(void **state)
 {
@@ -217,6 +245,8 @@ int main(void)
 		cmocka_unit_test(
 			test_a_client_with_the_wrong_passport_is_refused),
 		cmocka_unit_test(test_a_client_without_tls_is_refused),
+		cmocka_unit_test(
+			test_who_shows_no_certificate_keeps_nobody_out),
 		cmocka_unit_test(
 			test_a_revoked_client_is_thrown_out_while_it_is_connected),
 	};
