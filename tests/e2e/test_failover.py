@@ -413,7 +413,8 @@ def test_a_session_that_expired_is_removed_without_asking_the_relay(make_fleet):
     fleet = make_fleet(count=1, **PATIENT)
     relay, = fleet.relays
     client = fleet.system.client()
-    fleet.establish(client, "a@x", relay)
+    relay.close()
+    relay = fleet.relays[0] = fleet.connect(relay.ip, "[%s]" % record("a@x"))
     relay.send("expired %s\r\n" % record("a@x"))
     relay.ping()
     assert fleet.facts()["sessions_waiting_for_remove"] == 1
@@ -425,6 +426,21 @@ def test_a_session_that_expired_is_removed_without_asking_the_relay(make_fleet):
     summary = fleet.facts()
     assert (summary["sessions"], summary["expired"], summary["sessions_waiting_for_remove"]) == (
         0, 1, 0)
+
+
+def test_a_session_that_expired_right_after_an_update_may_be_another_one(make_fleet):
+    """The relay is asked; but the proxy is not told that there was nothing left."""
+    fleet = make_fleet(count=1, **PATIENT)
+    relay, = fleet.relays
+    client = fleet.system.client()
+    for answer in ("error", record("a@x")):
+        fleet.establish(client, "a@x", relay)
+        relay.send("expired %s\r\n" % record("a@x"))
+        relay.ping()
+        client.send(remove("a@x"))
+        relay.reply(relay.command(), answer)
+        assert client.line() == "removed"
+    assert fleet.facts()["sessions"] == 0
 
 
 def test_an_expired_session_is_forgotten_after_a_while(make_fleet):
