@@ -124,35 +124,51 @@ static void apply(struct relay_links *links)
 	}
 }
 
-/* A name server that is down must not cut the links that are up: addresses
- * stay until a lookup succeeds. */
-static void on_lookup(const struct ip_addr *addresses, size_t count,
-		      const char *why, void *arg)
+static void lookup_failed(struct host *host, const char *what, const char *why)
 {
-	struct host *host = arg;
 	struct relay_links *links = host->links;
 	uint64_t suppressed;
 
+	links->shared.counts.lookups_failed++;
+	if (log_limit_allows(&host->log_failure,
+			     loop_now_us(links->config.loop), &suppressed))
+		log_warning("dispatcher %s %s: %s (%" PRIu64 " more not shown)",
+			    host->conf->name, what, why ? why : "no address",
+			    suppressed);
+}
+
+static void add_address(struct host *host, const struct ip_addr *ip)
+{
+	for (size_t i = 0; i < host->count; i++)
+		if (ip_equal(&host->addresses[i], ip))
+			return;
+	if (host->count < RELAY_LINKS_MAX_ADDRESSES)
+		host->addresses[host->count++] = *ip;
+}
+
+/* A name server that is down must not cut the links that are up: addresses
+ * stay until a lookup succeeds whole. */
+static void on_lookup(const struct ip_addr *addresses, size_t count,
+		      bool complete, const char *why, void *arg)
+{
+	struct host *host = arg;
+
 	host->query = NULL;
 	if (count == 0) {
-		links->shared.counts.lookups_failed++;
-		if (log_limit_allows(&host->log_failure,
-				     loop_now_us(links->config.loop),
-				     &suppressed))
-			log_warning("dispatcher %s is not found: %s (%" PRIu64
-				    " more not shown)",
-				    host->conf->name, why ? why : "no address",
-				    suppressed);
+		lookup_failed(host, "is not found", why);
 		return;
 	}
-	if (count > RELAY_LINKS_MAX_ADDRESSES) {
+	if (count > RELAY_LINKS_MAX_ADDRESSES)
 		log_warning("dispatcher %s has %zu addresses; %d are used",
 			    host->conf->name, count, RELAY_LINKS_MAX_ADDRESSES);
-		count = RELAY_LINKS_MAX_ADDRESSES;
-	}
-	memcpy(host->addresses, addresses, count * sizeof(*addresses));
-	host->count = count;
-	apply(links);
+	if (complete)
+		host->count = 0;
+	else
+		lookup_failed(host, "is found in part, and what is known stays",
+			      why);
+	for (size_t i = 0; i < count; i++)
+		add_address(host, &addresses[i]);
+	apply(host->links);
 }
 
 static void look_up(struct host *host)

@@ -47,11 +47,19 @@ struct resolver_query {
 	unsigned pending; /* answers that c-ares owes us */
 	bool finishing;   /* its handler runs */
 	bool ended;       /* dropped: what c-ares still says is nothing to us */
-	const char *why;  /* the last failure, static text */
+	bool incomplete;  /* something was not answered */
+	const char *why;  /* the last failure that tells most, static text */
 	struct ip_addr addresses[RESOLVER_MAX_ADDRESSES];
 	size_t count;
 	resolver_h *handler;
 	void *arg;
+};
+
+/* The addresses of a name are on their way. */
+struct lookup {
+	struct resolver_query *query;
+	int family; /* AF_UNSPEC: both */
+	char name[];
 };
 
 static void query_free(struct resolver_query *query)
@@ -78,12 +86,13 @@ static void query_finished(void *arg)
 	struct resolver_query *query = arg;
 	const char *why = NULL;
 
-	if (query->count == 0)
+	if (query->count == 0 || query->incomplete)
 		why = query->why ? query->why : "it has no address";
 	/* The handler may end the resolver: nothing is touched after it. */
 	list_del(&query->link);
 	query->finishing = true;
-	query->handler(query->addresses, query->count, why, query->arg);
+	query->handler(query->addresses, query->count, !query->incomplete, why,
+		       query->arg);
 	query_free(query);
 }
 
@@ -104,37 +113,91 @@ static void add_address(struct resolver_query *query, const struct ip_addr *ip)
 	query->addresses[query->count++] = *ip;
 }
 
+static void note_failure(struct resolver_query *query, int status)
+{
+	bool is_answer = status == ARES_ENOTFOUND || status == ARES_ENODATA;
+
+	if (!is_answer || !query->incomplete)
+		query->why = ares_strerror(status);
+	query->incomplete |= !is_answer;
+}
+
+static bool is_in_hosts(struct resolver_query *query, const char *name)
+{
+	static const int families[] = {AF_INET, AF_INET6};
+
+	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
+		struct hostent *host = NULL;
+
+		if (ares_gethostbyname_file(query->channel, name, families[i],
+					    &host) == ARES_SUCCESS) {
+			ares_free_hostent(host);
+			return true;
+		}
+	}
+	return false;
+}
+
+static void ask_addresses(struct resolver_query *query, const char *name,
+			  int family);
+
+/* c-ares calls it a success where the A records came and the AAAA records were
+ * not answered, or the other way round. So what did not come is asked for
+ * again, alone, to tell that there is none from that nobody knows. */
+static void take_addresses(const struct lookup *lookup,
+			   const struct ares_addrinfo *result)
+{
+	bool has_4 = false, has_6 = false;
+
+	for (const struct ares_addrinfo_node *node = result->nodes; node;
+	     node = node->ai_next) {
+		struct endpoint ep = endpoint_from_sockaddr(node->ai_addr);
+
+		add_address(lookup->query, &ep.ip);
+		has_4 |= node->ai_family == AF_INET;
+		has_6 |= node->ai_family == AF_INET6;
+	}
+	if (lookup->family == AF_UNSPEC && has_4 != has_6 &&
+	    !is_in_hosts(lookup->query, lookup->name))
+		ask_addresses(lookup->query, lookup->name,
+			      has_4 ? AF_INET6 : AF_INET);
+}
+
 static void addresses_came(void *arg, int status, int timeouts,
 			   struct ares_addrinfo *result)
 {
-	struct resolver_query *query = arg;
+	CLEANUP(freep) struct lookup *lookup = arg;
+	struct resolver_query *query = lookup->query;
 
 	(void)timeouts;
-	if (!query->ended && status == ARES_SUCCESS) {
-		for (const struct ares_addrinfo_node *node = result->nodes;
-		     node; node = node->ai_next) {
-			struct endpoint ep =
-				endpoint_from_sockaddr(node->ai_addr);
-
-			add_address(query, &ep.ip);
-		}
-	} else if (!query->ended) {
-		query->why = ares_strerror(status);
-	}
+	if (!query->ended && status == ARES_SUCCESS)
+		take_addresses(lookup, result);
+	else if (!query->ended)
+		note_failure(query, status);
 	ares_freeaddrinfo(result);
 	if (!query->ended)
 		answer_came(query);
 }
 
-static void ask_addresses(struct resolver_query *query, const char *name)
+static void ask_addresses(struct resolver_query *query, const char *name,
+			  int family)
 {
 	/* Not sorted: all of them will be dialled. */
-	struct ares_addrinfo_hints hints = {.ai_family = AF_UNSPEC,
+	struct ares_addrinfo_hints hints = {.ai_family = family,
 					    .ai_flags = ARES_AI_NOSORT};
+	size_t size = strlen(name) + 1;
+	struct lookup *lookup = malloc(sizeof(*lookup) + size);
 
 	query->pending++;
+	if (!lookup) {
+		note_failure(query, ARES_ENOMEM);
+		answer_came(query);
+		return;
+	}
+	*lookup = (struct lookup){.query = query, .family = family};
+	memcpy(lookup->name, name, size);
 	ares_getaddrinfo(query->channel, name, NULL, &hints, addresses_came,
-			 query);
+			 lookup);
 }
 
 /* The targets of an SRV answer; "." says that there is no such service. */
@@ -142,15 +205,16 @@ static size_t ask_targets(struct resolver_query *query,
 			  const unsigned char *answer, int len)
 {
 	struct ares_srv_reply *records = NULL;
+	int status = ares_parse_srv_reply(answer, len, &records);
 	size_t count = 0;
 
-	if (ares_parse_srv_reply(answer, len, &records) != ARES_SUCCESS)
-		return 0;
+	if (status != ARES_SUCCESS)
+		note_failure(query, status);
 	for (const struct ares_srv_reply *record = records;
 	     record && count < RESOLVER_MAX_TARGETS; record = record->next) {
 		count++;
 		if (record->host[0] && strcmp(record->host, ".") != 0)
-			ask_addresses(query, record->host);
+			ask_addresses(query, record->host, AF_UNSPEC);
 	}
 	ares_free_data(records);
 	return count;
@@ -164,8 +228,10 @@ static void srv_came(void *arg, int status, int timeouts, unsigned char *answer,
 	(void)timeouts;
 	if (query->ended)
 		return;
+	if (status != ARES_SUCCESS)
+		note_failure(query, status);
 	if (status != ARES_SUCCESS || ask_targets(query, answer, len) == 0)
-		ask_addresses(query, query->name);
+		ask_addresses(query, query->name, AF_UNSPEC);
 	answer_came(query);
 }
 
@@ -279,12 +345,12 @@ static int ask(struct resolver_query *query, const struct endpoint *server)
 	}
 	rc = open_channel(query, server);
 	if (rc != ARES_SUCCESS) {
-		query->why = ares_strerror(rc);
+		note_failure(query, rc);
 		loop_task_start(&query->finish);
 		return rc == ARES_ENOMEM ? -ENOMEM : 0;
 	}
 	if (!strchr(query->name, '.')) {
-		ask_addresses(query, query->name);
+		ask_addresses(query, query->name, AF_UNSPEC);
 	} else {
 		if (asprintf(&service, "_sip._udp.%s", query->name) < 0) {
 			service = NULL;

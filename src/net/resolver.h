@@ -7,6 +7,7 @@
  * change of the host's configuration needs no restart. Nothing is cached. One
  * loop, one thread.
  */
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/addr.h"
@@ -22,10 +23,13 @@ struct resolver_query;
 
 /**
  * @param addresses  count of them, each once; valid during the call
- * @param why        NULL, or why there are none (static text)
+ * @param complete   false: a part of it was not answered, and there may be more
+ *                   of them. That a name or its data does not exist is an
+ *                   answer.
+ * @param why        NULL, or why there are none or not all (static text)
  */
 typedef void resolver_h(const struct ip_addr *addresses, size_t count,
-			const char *why, void *arg);
+			bool complete, const char *why, void *arg);
 
 int resolver_new(struct resolver **ret, struct loop *loop);
 /** Pending queries are dropped without a call. @return NULL */

@@ -24,6 +24,7 @@ struct resolver {
 static struct resolver fake_resolver;
 static struct ip_addr fake_addresses[4];
 static size_t fake_count;
+static bool fake_incomplete;
 static struct {
 	resolver_h *handler;
 	void *arg;
@@ -47,7 +48,7 @@ struct resolver *resolver_free(struct resolver *resolver)
 static void fake_answer(void *arg)
 {
 	(void)arg;
-	fake_query.handler(fake_addresses, fake_count,
+	fake_query.handler(fake_addresses, fake_count, !fake_incomplete,
 			   fake_count ? NULL : "no such name", fake_query.arg);
 }
 
@@ -564,6 +565,14 @@ static void test_every_address_of_a_name_is_dialled(void **state)
 	assert_true(counts().lookups_failed > 0);
 	assert_int_equal(counts().up, 2);
 	assert_int_equal(counts().lost, 0);
+
+	/* Nor does one that answers in part. */
+	set_addresses("127.0.0.2", NULL);
+	fake_incomplete = true;
+	wait_for_lookup();
+	assert_int_equal(counts().up, 2);
+	assert_int_equal(counts().lost, 0);
+	fake_incomplete = false;
 
 	/* An address that vanishes is hung up on ... */
 	set_addresses("127.0.0.2", NULL);

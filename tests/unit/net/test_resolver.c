@@ -20,7 +20,7 @@
 struct record {
 	const char *name;
 	int type;
-	const char *data; /* an address, or an SRV target */
+	const char *data; /* an address, or an SRV target; NULL: SERVFAIL */
 };
 
 static const struct record zone[] = {
@@ -33,6 +33,16 @@ static const struct record zone[] = {
 	{"plain.test", TYPE_A, "192.0.2.7"},
 	{"_sip._udp.none.test", TYPE_SRV, "."},
 	{"none.test", TYPE_A, "192.0.2.9"},
+	{"_sip._udp.half.test", TYPE_SRV, "a.test"},
+	{"_sip._udp.half.test", TYPE_SRV, "broken.test"},
+	{"broken.test", TYPE_A, NULL},
+	{"broken.test", TYPE_AAAA, NULL},
+	{"_sip._udp.gone.test", TYPE_SRV, "a.test"},
+	{"_sip._udp.gone.test", TYPE_SRV, "missing.test"},
+	{"_sip._udp.unsure.test", TYPE_SRV, NULL},
+	{"unsure.test", TYPE_A, "192.0.2.10"},
+	{"family.test", TYPE_A, "192.0.2.11"},
+	{"family.test", TYPE_AAAA, NULL},
 };
 
 struct world {
@@ -49,6 +59,7 @@ struct world {
 	unsigned calls;
 	size_t count;
 	struct ip_addr addresses[RESOLVER_MAX_ADDRESSES];
+	bool complete;
 	const char *why;
 };
 
@@ -141,6 +152,10 @@ static void question_came(int fd, void *arg)
 		exists = true;
 		if (zone[i].type != type)
 			continue;
+		if (!zone[i].data) {
+			packet[3] = 2; /* SERVFAIL */
+			continue;
+		}
 		put_record(&at, &zone[i]);
 		count[1]++;
 	}
@@ -197,12 +212,13 @@ static int end_world(void **state)
 }
 
 static void answered(const struct ip_addr *addresses, size_t count,
-		     const char *why, void *arg)
+		     bool complete, const char *why, void *arg)
 {
 	struct world *w = arg;
 
 	w->calls++;
 	w->count = count;
+	w->complete = complete;
 	w->why = why;
 	for (size_t i = 0; i < count; i++)
 		w->addresses[i] = addresses[i];
@@ -261,6 +277,7 @@ static void test_without_srv_the_name_itself_is_looked_up(void **state)
 	look_up(w, "plain.test");
 	assert_int_equal(w->count, 1);
 	assert_true(has(w, "192.0.2.7"));
+	assert_true(w->complete);
 }
 
 static void test_an_srv_record_may_say_that_there_is_no_service(void **state)
@@ -279,6 +296,47 @@ static void test_a_name_that_does_not_exist_gives_a_reason(void **state)
 	look_up(w, "missing.test");
 	assert_int_equal(w->count, 0);
 	assert_non_null(w->why);
+}
+
+static void test_that_there_is_no_such_name_is_a_complete_answer(void **state)
+{
+	struct world *w = *state;
+
+	look_up(w, "gone.test");
+	assert_int_equal(w->count, 2);
+	assert_true(w->complete);
+	assert_null(w->why);
+}
+
+static void test_a_target_that_is_not_answered_makes_it_incomplete(void **state)
+{
+	struct world *w = *state;
+
+	look_up(w, "half.test");
+	assert_int_equal(w->count, 2);
+	assert_true(has(w, "192.0.2.1"));
+	assert_false(w->complete);
+	assert_non_null(w->why);
+}
+
+static void test_an_srv_query_that_fails_makes_it_incomplete(void **state)
+{
+	struct world *w = *state;
+
+	look_up(w, "unsure.test");
+	assert_int_equal(w->count, 1);
+	assert_true(has(w, "192.0.2.10"));
+	assert_false(w->complete);
+}
+
+static void test_one_family_that_fails_makes_it_incomplete(void **state)
+{
+	struct world *w = *state;
+
+	look_up(w, "family.test");
+	assert_int_equal(w->count, 1);
+	assert_true(has(w, "192.0.2.11"));
+	assert_false(w->complete);
 }
 
 static void test_localhost_is_known_without_a_name_server(void **state)
@@ -330,12 +388,12 @@ static void test_a_resolver_ends_with_its_queries(void **state)
 }
 
 static void free_resolver(const struct ip_addr *addresses, size_t count,
-			  const char *why, void *arg)
+			  bool complete, const char *why, void *arg)
 {
 	struct world *w = arg;
 
 	w->resolver = resolver_free(w->resolver);
-	answered(addresses, count, why, arg);
+	answered(addresses, count, complete, why, arg);
 }
 
 static void test_a_handler_may_free_the_resolver(void **state)
@@ -360,6 +418,10 @@ int main(void)
 		CASE(test_without_srv_the_name_itself_is_looked_up),
 		CASE(test_an_srv_record_may_say_that_there_is_no_service),
 		CASE(test_a_name_that_does_not_exist_gives_a_reason),
+		CASE(test_that_there_is_no_such_name_is_a_complete_answer),
+		CASE(test_a_target_that_is_not_answered_makes_it_incomplete),
+		CASE(test_an_srv_query_that_fails_makes_it_incomplete),
+		CASE(test_one_family_that_fails_makes_it_incomplete),
 		CASE(test_localhost_is_known_without_a_name_server),
 		CASE(test_a_cancelled_query_calls_nobody),
 		CASE(test_a_resolver_ends_with_its_queries),
