@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <jansson.h>
 
+#include "base/utf8.h"
+
 #define MEDIA_MAX_TYPE 32
 
 /* token of RFC 4566, section 9 */
@@ -129,6 +131,19 @@ static int json_address(const json_t *object, const char *key,
 	return 0;
 }
 
+/* As much as fits, without a piece of a character. */
+static size_t cut_utf8(struct span text, size_t max)
+{
+	size_t len = 0, next;
+	uint32_t code;
+
+	while ((next = utf8_decode(span_make(text.ptr + len, text.len - len),
+				   &code)) > 0 &&
+	       len + next <= max)
+		len += next;
+	return len;
+}
+
 static int json_username(const json_t *object,
 			 char ret[static UPDATE_MAX_USERNAME])
 {
@@ -137,8 +152,11 @@ static int json_username(const json_t *object,
 
 	if (!value || json_is_null(value))
 		return 0;
-	if (!json_is_string(value) || len >= UPDATE_MAX_USERNAME)
+	if (!json_is_string(value))
 		return -EBADMSG;
+	if (len >= UPDATE_MAX_USERNAME)
+		len = cut_utf8(span_make(json_string_value(value), len),
+			       UPDATE_MAX_USERNAME - 1);
 	memcpy(ret, json_string_value(value), len);
 	ret[len] = '\0';
 	return 0;

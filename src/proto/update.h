@@ -36,11 +36,12 @@ struct update {
 	uint32_t cseq;
 	struct span call_id, from_tag, to_tag; /* to_tag may be empty */
 	struct span from_uri, to_uri, user_agent, dialog_id;
-	struct span media_relay;	 /* empty: no preference */
-	struct ip_addr signaling_ip;	 /* of who sent the message; may be unset */
-	struct ip_addr destination_ip;	 /* of the other side; may be unset */
-	char username[UPDATE_MAX_USERNAME]; /* from the JSON form; "" for none */
-	bool has_media;			 /* was there a media header? */
+	struct span media_relay;     /* empty: no preference */
+	struct ip_addr signaling_ip; /* of who sent the message; may be unset */
+	struct ip_addr destination_ip; /* of the other side; may be unset */
+	char username[UPDATE_MAX_USERNAME]; /* from the JSON form, cut; "": none
+					     */
+	bool has_media;                     /* was there a media header? */
 	size_t stream_count;
 	struct media_line streams[UPDATE_MAX_STREAMS];
 };
@@ -55,12 +56,13 @@ int update_decode(const struct command *command, struct update *ret,
 		  const char **ret_why);
 
 /**
- * Decode a `media` header. An IPv6 address may hold colons: the type is read from the
- * front; port, direction and parameters from the back.
+ * Decode a `media` header. An IPv6 address may hold colons: the type is read
+ * from the front; port, direction and parameters from the back.
  *
  * @return 0 or -EBADMSG
  */
-int media_lines_decode(struct span value, struct media_line ret[UPDATE_MAX_STREAMS],
+int media_lines_decode(struct span value,
+		       struct media_line ret[UPDATE_MAX_STREAMS],
 		       size_t *ret_count);
 
 struct removal {

@@ -227,7 +227,7 @@ static void test_source_and_destination_may_stand_together(void **state)
 			 -EBADMSG);
 }
 
-static void test_a_username_has_a_limit(void **state)
+static void test_a_username_is_cut_where_a_character_ends(void **state)
 {
 	char text[1024];
 
@@ -238,7 +238,17 @@ static void test_a_username_has_a_limit(void **state)
 	assert_int_equal(strlen(update.username), 255);
 	snprintf(text, sizeof(text),
 		 USUAL "signaling_ip: {\"username\": \"%0256d\"}\r\n", 0);
-	assert_int_equal(decode(text), -EBADMSG);
+	assert_int_equal(decode(text), 0);
+	assert_int_equal(strlen(update.username), 255);
+	/* Three bytes of which the last one has no room. */
+	snprintf(text, sizeof(text),
+		 USUAL "signaling_ip: {\"username\": \"%0253d\u20ac\"}\r\n", 0);
+	assert_int_equal(decode(text), 0);
+	assert_int_equal(strlen(update.username), 253);
+	snprintf(text, sizeof(text),
+		 USUAL "signaling_ip: {\"username\": \"%0252d\u20ac\"}\r\n", 0);
+	assert_int_equal(decode(text), 0);
+	assert_string_equal(update.username + 252, "\u20ac");
 }
 
 static void test_media_lines_are_read_from_both_ends(void **state)
@@ -386,7 +396,7 @@ int main(void)
 		TEST(test_a_host_name_in_json_is_no_address),
 		TEST(test_both_words_for_the_original_addresses_are_known),
 		TEST(test_source_and_destination_may_stand_together),
-		TEST(test_a_username_has_a_limit),
+		TEST(test_a_username_is_cut_where_a_character_ends),
 		TEST(test_media_lines_are_read_from_both_ends),
 		TEST(test_malformed_media_is_refused),
 		TEST(test_there_are_at_most_so_many_streams),
