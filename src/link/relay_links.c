@@ -124,16 +124,23 @@ static void apply(struct relay_links *links)
 	}
 }
 
-static void lookup_failed(struct host *host, const char *what, const char *why)
+static void lookup_failed(struct host *host, bool in_part, const char *why)
 {
 	struct relay_links *links = host->links;
 	uint64_t suppressed;
 
 	links->shared.counts.lookups_failed++;
-	if (log_limit_allows(&host->log_failure,
-			     loop_now_us(links->config.loop), &suppressed))
-		log_warning("dispatcher %s %s: %s (%" PRIu64 " more not shown)",
-			    host->conf->name, what, why ? why : "no address",
+	if (!log_limit_allows(&host->log_failure,
+			      loop_now_us(links->config.loop), &suppressed))
+		return;
+	if (in_part)
+		log_warning("dispatcher %s is found in part, and what is known "
+			    "stays: %s (%" PRIu64 " more not shown)",
+			    host->conf->name, why, suppressed);
+	else
+		log_warning("dispatcher %s is not found: %s (%" PRIu64
+			    " more not shown)",
+			    host->conf->name, why ? why : "no address",
 			    suppressed);
 }
 
@@ -155,7 +162,7 @@ static void on_lookup(const struct ip_addr *addresses, size_t count,
 
 	host->query = NULL;
 	if (count == 0) {
-		lookup_failed(host, "is not found", why);
+		lookup_failed(host, /* in_part= */ false, why);
 		return;
 	}
 	if (count > RELAY_LINKS_MAX_ADDRESSES)
@@ -164,8 +171,7 @@ static void on_lookup(const struct ip_addr *addresses, size_t count,
 	if (complete)
 		host->count = 0;
 	else
-		lookup_failed(host, "is found in part, and what is known stays",
-			      why);
+		lookup_failed(host, /* in_part= */ true, why ? why : "failed");
 	for (size_t i = 0; i < count; i++)
 		add_address(host, &addresses[i]);
 	apply(host->links);
