@@ -113,6 +113,10 @@ static void records_send(struct relay_link *link)
 		struct record *record = list_item(first, struct record, link);
 
 		conn_write(link->conn, span_make(record->line, record->len));
+		/* A connection that broke in this turn of the loop takes
+		 * nothing and says so later: the next one gets the record. */
+		if (conn_peer_is_gone(link->conn))
+			return;
 		link->shared->counts.records_sent++;
 		record_del(link, record);
 	}

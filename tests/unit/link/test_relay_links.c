@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -486,6 +487,52 @@ static void test_records_wait_for_their_dispatcher(void **state)
 	assert_int_equal(counts().records_sent, 2);
 }
 
+static bool first_record_seen(void)
+{
+	return has_seen(0, "expired {\"n\": 1}\n");
+}
+
+static int raw_server, raw_fd;
+
+static bool raw_accepts(void)
+{
+	raw_fd = accept(raw_server, NULL, NULL);
+	return raw_fd >= 0;
+}
+
+/* A dispatcher that dies in the turn of the loop in which a record is written:
+ * a socket without the loop's knowledge. */
+static void test_a_record_outlives_a_connection_that_just_broke(void **state)
+{
+	const struct linger reset = {.l_onoff = 1};
+	struct sockaddr_storage address;
+	socklen_t len;
+
+	(void)state;
+	dispatcher.listener = listener_free(dispatcher.listener);
+	raw_server = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	len = endpoint_to_sockaddr(&dispatcher.at, &address);
+	assert_int_equal(setsockopt(raw_server, SOL_SOCKET, SO_REUSEADDR,
+				    &reset.l_onoff, sizeof(reset.l_onoff)),
+			 0);
+	assert_int_equal(bind(raw_server, (struct sockaddr *)&address, len), 0);
+	assert_int_equal(listen(raw_server, 1), 0);
+	links_start("127.0.0.1");
+	assert_true(run_until(raw_accepts));
+	assert_int_equal(send(raw_fd, "pong\r\n", 6, MSG_NOSIGNAL), 6);
+	assert_true(run_until(is_up));
+	close(raw_server);
+	setsockopt(raw_fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+	close(raw_fd);
+
+	relay_links_expired(links, 0, SPAN("{\"n\": 1}"));
+	assert_int_equal(counts().records_waiting, 1);
+	assert_int_equal(counts().records_sent, 0);
+	dispatcher_listen();
+	assert_true(run_until(first_record_seen));
+	assert_int_equal(counts().records_sent, 1);
+}
+
 static void test_a_reply_goes_to_the_connection_that_asked_alone(void **state)
 {
 	(void)state;
@@ -677,6 +724,7 @@ int main(void)
 		TEST(test_pongs_keep_the_link),
 		TEST(test_a_dispatcher_that_is_away_is_dialled_until_it_comes),
 		TEST(test_records_wait_for_their_dispatcher),
+		TEST(test_a_record_outlives_a_connection_that_just_broke),
 		TEST(test_a_reply_goes_to_the_connection_that_asked_alone),
 		TEST(test_features_are_those_of_the_present_connection),
 		TEST(test_every_address_of_a_name_is_dialled),
