@@ -51,7 +51,8 @@ struct directory_session {
 	uint64_t asked_order, asked_us; /* the last update that was sent */
 	uint64_t made_order;            /* the last one that succeeded */
 	uint64_t generation;
-	char *dialog_id; /* NULL: not known */
+	uint64_t removing; /* generation of its last remove; 0: none */
+	char *dialog_id;   /* NULL: not known */
 	size_t dialog_id_len;
 	size_t from_tag_len;
 	char from_tag[];
@@ -351,6 +352,11 @@ void directory_asked(struct directory_session *session, uint64_t order,
 	session->asked_us = now_us;
 }
 
+void directory_removing(struct directory_session *session)
+{
+	session->removing = session->call->relay->generation;
+}
+
 void directory_expire(struct directory *directory,
 		      struct directory_session *session, uint64_t now_us,
 		      bool in_doubt)
@@ -508,7 +514,8 @@ static size_t drop_unlisted(struct directory *directory,
 		link = link->next;
 		last = link == &call->sessions;
 		if (session->expired ||
-		    session->generation == call->relay->generation)
+		    session->generation == call->relay->generation ||
+		    session->removing == call->relay->generation)
 			continue;
 		if (drop)
 			drop(session, arg);

@@ -91,6 +91,9 @@ int directory_add(struct directory *directory, const struct ip_addr *relay,
 void directory_asked(struct directory_session *session, uint64_t order,
 		     uint64_t now_us);
 
+/** A remove of it is being sent to its relay. */
+void directory_removing(struct directory_session *session);
+
 /**
  * It ended by itself; it waits for the SIP proxy's remove.
  *
@@ -117,12 +120,13 @@ void directory_removed(struct directory *directory,
 void directory_remove(struct directory *directory,
 		      struct directory_session *session);
 
-/* A relay's link is up: its list of sessions replaces what was known. Between
- * begin and end directory_add() marks what is still there. */
+/* A relay's link is up: its list of sessions replaces what was known. Begin
+ * comes before all that is sent over the link; from then to the end
+ * directory_add() marks what is still there. */
 void directory_sync_begin(struct directory *directory,
 			  const struct ip_addr *relay);
-/** Drop what the relay did not list, expired sessions aside. @return how many
- */
+/** Drop what the relay did not list. Expired sessions stay, and those that it
+ * was told to remove over this link: their records come. @return how many */
 size_t directory_sync_end(struct directory *directory,
 			  const struct ip_addr *relay, directory_drop_h *drop,
 			  void *arg);

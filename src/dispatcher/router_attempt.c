@@ -40,7 +40,9 @@ static int ask(struct transaction *t, struct relay_peer *peer)
 		span_make(t->body, t->body_len), attempt_reply, attempt);
 	if (err < 0)
 		return err;
-	if (session && !t->is_remove)
+	if (session && t->is_remove)
+		directory_removing(session);
+	else if (session)
 		directory_asked(session, attempt->order, attempt->sent_us);
 	attempt->open = true;
 	t->open_attempts++;

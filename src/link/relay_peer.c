@@ -261,8 +261,7 @@ static void sessions_reply(struct relay_peer *peer, enum relay_outcome outcome,
 	(void)arg;
 	if (peer->dead || peers->ending)
 		return;
-	if (peer->listing_pages++ == 0)
-		peers->handlers.listing_begin(peer, peers->arg);
+	peer->listing_pages++;
 	err = read_listing(peer, outcome, text, &next);
 	if (err == 0 && next > 0) {
 		err = peer->listing_pages < MAX_LISTING_PAGES
@@ -309,10 +308,12 @@ void relay_peer_start(struct relay_peer *peer)
 {
 	int err = ask_sessions(peer, 0);
 
-	if (err < 0) {
-		conn_close(peer->conn);
-		relay_peer_kill(peer, strerror(-err));
+	if (err == 0) {
+		peer->peers->handlers.listing_begin(peer, peer->peers->arg);
+		return;
 	}
+	conn_close(peer->conn);
+	relay_peer_kill(peer, strerror(-err));
 }
 
 static void bad_line(struct relay_peer *peer, const char *what,

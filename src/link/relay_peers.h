@@ -35,8 +35,9 @@ const char *relay_peer_state_name(enum relay_peer_state state);
  * All handlers are called from the loop, none from inside a call. None may end
  * a peer. */
 struct relay_peers_handlers {
-	/** Before up its sessions are listed, in pages or at once: begin, then
-	 * each session, then end. A list that is not complete (the relay had no
+	/** Before up its sessions are listed, in pages or at once: begin (when
+	 * they are asked for, before all other requests), then each session,
+	 * then end. A list that is not complete (the relay had no
 	 * reply that can be read) says nothing of what is not in it. When the
 	 * link goes down in between, there is no end. */
 	void (*listing_begin)(struct relay_peer *peer, void *arg);

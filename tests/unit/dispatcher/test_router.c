@@ -699,6 +699,49 @@ static void test_a_list_may_come_in_pages(void **state)
 	tear_down(&s);
 }
 
+static void
+test_a_session_that_is_removed_between_two_pages_is_not_lost(void **state)
+{
+	unsigned long page, remove;
+	struct scene s;
+
+	(void)state;
+	rig_init(&s.rig);
+	set_up(&s);
+	make_call(&s);
+	rig_end_free(s.relay);
+	s.relay = rig_dial(&s.rig, "127.0.0.2");
+	rig_say(s.relay,
+		"%lu {\"sessions\": [{\"call_id\": \"c0\", \"from_tag\": "
+		"\"f\"}], \"next\": 7}",
+		rig_expect_request(s.relay, "sessions"));
+	page = rig_expect_request(s.relay, "sessions");
+	rig_remove(s.proxy, "c1", "f1");
+	remove = rig_expect_request(s.relay, "remove");
+	rig_say(s.relay, "%lu {\"sessions\": [], \"next\": 0}", page);
+	rig_expect_nothing(s.relay);
+	assert_int_equal(s.rig.events.lost_sessions, 0);
+	rig_say(s.relay, "%lu " RECORD, remove);
+	rig_expect(s.proxy, "removed");
+	assert_int_equal(directory_count(s.rig.directory).sessions, 1);
+
+	/* A remove that was sent before the first page came is one, too. But
+	 * after it what is not listed is lost, removed or not. */
+	rig_end_free(s.relay);
+	s.relay = rig_dial(&s.rig, "127.0.0.2");
+	page = rig_expect_request(s.relay, "sessions");
+	rig_remove(s.proxy, "c0", "f");
+	rig_expect_request(s.relay, "remove");
+	rig_say(s.relay, "%lu []", page);
+	rig_expect_nothing(s.relay);
+	assert_int_equal(s.rig.events.lost_sessions, 0);
+	rig_end_free(s.relay);
+	s.relay = rig_relay(&s.rig, "127.0.0.2", "[]");
+	assert_int_equal(s.rig.events.lost_sessions, 1);
+	assert_int_equal(directory_count(s.rig.directory).calls, 0);
+	tear_down(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -733,6 +776,7 @@ int main(void)
 		T(test_a_session_that_its_relay_does_not_list_any_more_is_lost),
 		T(test_a_list_that_cannot_be_read_drops_nothing),
 		T(test_a_list_may_come_in_pages),
+		T(test_a_session_that_is_removed_between_two_pages_is_not_lost),
 		T(test_what_is_open_when_the_dispatcher_stops_is_an_error),
 	};
 
