@@ -1,61 +1,13 @@
-#include "dispatcher/directory.h"
-
 #include <errno.h>
 #include <stdlib.h>
 
 #include "base/cleanup.h"
-#include "base/hash.h"
-#include "base/list.h"
-
-/* A relay that has calls here, or is connected. */
-struct relay {
-	struct list link;
-	struct ip_addr ip;
-	struct list calls;
-	bool up;
-	uint64_t down_since_us;
-	uint64_t generation; /* of its list of sessions */
-};
-
-struct directory {
-	struct hash_table calls;
-	struct list relays;
-	struct list expired; /* sessions, the longest expired first */
-	struct directory_counts counts;
-};
-
-struct directory_call {
-	struct hash_node node;
-	struct list of_relay;
-	struct relay *relay;
-	struct list sessions;
-	size_t live_count;
-	size_t call_id_len;
-	char call_id[];
-};
+#include "dispatcher/directory_internal.h"
 
 struct to_tag {
 	struct list link;
 	size_t len;
 	char text[];
-};
-
-struct directory_session {
-	struct list of_call;
-	struct list of_expired;
-	struct directory_call *call;
-	struct list to_tags;
-	unsigned to_tag_count;
-	bool expired, in_doubt;
-	uint64_t expired_us;
-	uint64_t asked_order, asked_us; /* the last update that was sent */
-	uint64_t made_order;            /* the last one that succeeded */
-	uint64_t generation;
-	uint64_t removing; /* generation of its last remove; 0: none */
-	char *dialog_id;   /* NULL: not known */
-	size_t dialog_id_len;
-	size_t from_tag_len;
-	char from_tag[];
 };
 
 int directory_new(struct directory **ret)
@@ -72,56 +24,6 @@ int directory_new(struct directory **ret)
 	list_init(&directory->expired);
 	*ret = directory;
 	return 0;
-}
-
-/* Relays */
-
-static struct relay *find_relay(const struct directory *directory,
-				const struct ip_addr *ip)
-{
-	list_for_each (link, &directory->relays) {
-		struct relay *relay = list_item(link, struct relay, link);
-
-		if (ip_equal(&relay->ip, ip))
-			return relay;
-	}
-	return NULL;
-}
-
-static struct relay *take_relay(struct directory *directory,
-				const struct ip_addr *ip)
-{
-	struct relay *relay = find_relay(directory, ip);
-
-	if (relay)
-		return relay;
-	relay = calloc(1, sizeof(*relay));
-	if (!relay)
-		return NULL;
-	relay->ip = *ip;
-	relay->up = true;
-	list_init(&relay->calls);
-	list_add_tail(&directory->relays, &relay->link);
-	return relay;
-}
-
-void directory_relay_up(struct directory *directory, const struct ip_addr *ip)
-{
-	struct relay *relay = take_relay(directory, ip);
-
-	if (relay)
-		relay->up = true;
-}
-
-void directory_relay_down(struct directory *directory, const struct ip_addr *ip,
-			  uint64_t now_us)
-{
-	struct relay *relay = find_relay(directory, ip);
-
-	if (!relay)
-		return;
-	relay->up = false;
-	relay->down_since_us = now_us;
 }
 
 /* Calls */
@@ -443,7 +345,7 @@ static int place_call(struct directory *directory, const struct ip_addr *ip,
 	}
 	if (call && directory_call_is_live(call))
 		return -EEXIST;
-	relay = take_relay(directory, ip);
+	relay = directory_take_relay(directory, ip);
 	if (!relay)
 		return -ENOMEM;
 	if (call) {
@@ -488,130 +390,13 @@ int directory_add(struct directory *directory, const struct ip_addr *relay,
 	return 0;
 }
 
-/* The list of a relay */
-
-void directory_sync_begin(struct directory *directory, const struct ip_addr *ip)
-{
-	struct relay *relay = take_relay(directory, ip);
-
-	if (relay)
-		relay->generation++;
-}
-
-static size_t drop_unlisted(struct directory *directory,
-			    struct directory_call *call, directory_drop_h *drop,
-			    void *arg)
-{
-	struct list *link = call->sessions.next;
-	bool last = list_empty(&call->sessions);
-	size_t count = 0;
-
-	/* The call goes with its last session: look ahead before that. */
-	while (!last) {
-		struct directory_session *session =
-			list_item(link, struct directory_session, of_call);
-
-		link = link->next;
-		last = link == &call->sessions;
-		if (session->expired ||
-		    session->generation == call->relay->generation ||
-		    session->removing == call->relay->generation)
-			continue;
-		if (drop)
-			drop(session, arg);
-		directory_remove(directory, session);
-		count++;
-	}
-	return count;
-}
-
-size_t directory_sync_end(struct directory *directory, const struct ip_addr *ip,
-			  directory_drop_h *drop, void *arg)
-{
-	struct relay *relay = find_relay(directory, ip);
-	size_t count = 0;
-
-	if (!relay)
-		return 0;
-	list_for_each_safe (link, &relay->calls) {
-		struct directory_call *call =
-			list_item(link, struct directory_call, of_relay);
-
-		count += drop_unlisted(directory, call, drop, arg);
-	}
-	return count;
-}
-
-/* The end */
-
-static size_t forget_call(struct directory *directory,
-			  struct directory_call *call)
-{
-	struct list *first = list_first(&call->sessions);
-	size_t count = 0;
-
-	while (first) {
-		bool last = first->next == &call->sessions;
-
-		directory_remove(
-			directory,
-			list_item(first, struct directory_session, of_call));
-		count++;
-		first = last ? NULL : list_first(&call->sessions);
-	}
-	return count;
-}
-
-static size_t forget_relay(struct directory *directory, struct relay *relay)
-{
-	struct list *first;
-	size_t count = 0;
-
-	while ((first = list_first(&relay->calls)))
-		count += forget_call(
-			directory,
-			list_item(first, struct directory_call, of_relay));
-	list_del(&relay->link);
-	free(relay);
-	return count;
-}
-
-size_t directory_sweep(struct directory *directory, uint64_t now_us,
-		       uint64_t expired_after_us, uint64_t dead_after_us,
-		       directory_dead_relay_h *dead, void *arg)
-{
-	struct list *first;
-	size_t count = 0;
-
-	while ((first = list_first(&directory->expired))) {
-		struct directory_session *session =
-			list_item(first, struct directory_session, of_expired);
-
-		if (now_us - session->expired_us < expired_after_us)
-			break;
-		directory_remove(directory, session);
-		count++;
-	}
-	list_for_each_safe (link, &directory->relays) {
-		struct relay *relay = list_item(link, struct relay, link);
-		struct ip_addr ip = relay->ip;
-		size_t sessions;
-
-		if (relay->up || now_us - relay->down_since_us < dead_after_us)
-			continue;
-		sessions = forget_relay(directory, relay);
-		if (dead && sessions > 0)
-			dead(&ip, sessions, arg);
-	}
-	return count;
-}
-
 struct directory *directory_free(struct directory *directory)
 {
 	if (!directory)
 		return NULL;
 	list_for_each_safe (link, &directory->relays) {
-		forget_relay(directory, list_item(link, struct relay, link));
+		directory_forget_relay(directory,
+				       list_item(link, struct relay, link));
 	}
 	hash_done(&directory->calls);
 	free(directory);
