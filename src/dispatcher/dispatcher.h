@@ -18,7 +18,7 @@
 struct control;
 
 struct dispatcher {
-	const struct daemon *daemon;
+	struct daemon *daemon;
 	const struct conf_dispatcher *conf;
 	struct loop *loop;
 	struct tls_context *tls, *management_tls;

@@ -33,7 +33,8 @@ static int watch_signals(struct dispatcher *dispatcher)
 		if (loop_on_signal(dispatcher->loop, signals[i], on_stop,
 				   dispatcher) < 0)
 			return -ENOMEM;
-	return 0;
+	return loop_on_signal(dispatcher->loop, SIGUSR1, daemon_toggle_debug,
+			      dispatcher->daemon);
 }
 
 static void raise_limits(const struct conf_dispatcher *conf)

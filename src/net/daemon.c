@@ -121,11 +121,17 @@ static void log_lines(enum log_level level, const struct buf *text)
 		log_line(level, "%.*s", SPAN_ARG(rest));
 }
 
+static enum log_level configured_level(const struct daemon *daemon)
+{
+	return daemon->kind == CONF_DAEMON_RELAY
+		       ? daemon->conf->relay.log_level
+		       : daemon->conf->dispatcher.log_level;
+}
+
 static int load_conf(struct daemon *daemon)
 {
 	CLEANUP(buf_done) struct buf warnings = {0};
 	CLEANUP(buf_done) struct buf error = {0};
-	enum log_level level;
 	int r;
 
 	snprintf(daemon->config_file, sizeof(daemon->config_file),
@@ -139,10 +145,8 @@ static int load_conf(struct daemon *daemon)
 		log_error("%s: %s", daemon->config_file, strerror(-r));
 	if (r < 0)
 		return r;
-	level = daemon->kind == CONF_DAEMON_RELAY
-			? daemon->conf->relay.log_level
-			: daemon->conf->dispatcher.log_level;
-	log_set_level(daemon->debug ? LOG_LEVEL_DEBUG : level);
+	log_set_level(daemon->debug ? LOG_LEVEL_DEBUG
+				    : configured_level(daemon));
 	return 0;
 }
 
@@ -232,6 +236,16 @@ void daemon_ready(const struct daemon *daemon, const char *status)
 		log_open(daemon->name, /* to_syslog= */ true);
 	log_info("%s " MEDIAPROXY_VERSION " ready: %s", daemon->name, status);
 	service_ready(status);
+}
+
+void daemon_toggle_debug(int signal_number, void *arg)
+{
+	const struct daemon *daemon = arg;
+	bool on = log_get_level() != LOG_LEVEL_DEBUG;
+
+	log_set_level(on ? LOG_LEVEL_DEBUG : configured_level(daemon));
+	log_warning("signal %d: debug logging %s", signal_number,
+		    on ? "on" : "off");
 }
 
 void daemon_runtime_path(const struct daemon *daemon, const char *name,

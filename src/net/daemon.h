@@ -50,10 +50,14 @@ int daemon_load_tls(const struct daemon *daemon,
 int daemon_start(struct daemon *daemon);
 
 /**
- * The start is over: log the status as a line `NAME VERSION ready: ...`, tell whoever
- * waits, and from now on log to syslog when in the background.
+ * The start is over: log the status as a line `NAME VERSION ready: ...`, tell
+ * whoever waits, and from now on log to syslog when in the background.
  */
 void daemon_ready(const struct daemon *daemon, const char *status);
+
+/** Switch debug logging on, or back to log_level. For SIGUSR1, by
+ * loop_on_signal(); arg: the daemon. */
+void daemon_toggle_debug(int signal_number, void *arg);
 
 /** Write RUNTIME_DIR/NAME into a path; an absolute name stays as it is. */
 void daemon_runtime_path(const struct daemon *daemon, const char *name,

@@ -119,16 +119,6 @@ static void on_drain(int signal_number, void *arg)
 	leave_if_empty(relay);
 }
 
-static void on_toggle_debug(int signal_number, void *arg)
-{
-	const struct relay *relay = arg;
-	bool on = log_get_level() != LOG_LEVEL_DEBUG;
-
-	log_set_level(on ? LOG_LEVEL_DEBUG : relay->configured_level);
-	log_warning("signal %d: debug logging %s", signal_number,
-		    on ? "on" : "off");
-}
-
 static int start_media(struct relay *relay)
 {
 	const struct conf_relay *conf = relay->conf;
@@ -223,7 +213,8 @@ static int start_timers(struct relay *relay)
 	if (loop_on_signal(relay->loop, SIGINT, on_stop, relay) < 0 ||
 	    loop_on_signal(relay->loop, SIGTERM, on_stop, relay) < 0 ||
 	    loop_on_signal(relay->loop, SIGHUP, on_drain, relay) < 0 ||
-	    loop_on_signal(relay->loop, SIGUSR1, on_toggle_debug, relay) < 0)
+	    loop_on_signal(relay->loop, SIGUSR1, daemon_toggle_debug,
+			   relay->daemon) < 0)
 		return -ENOMEM;
 	return 0;
 }
@@ -317,7 +308,6 @@ static int run(struct daemon *daemon)
 	struct relay relay = {
 		.daemon = daemon,
 		.conf = &daemon->conf->relay,
-		.configured_level = daemon->conf->relay.log_level,
 		.refusals = LOG_LIMIT(50, US_PER_S),
 	};
 	int status = 1;

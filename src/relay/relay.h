@@ -20,7 +20,7 @@ enum relay_state {
 };
 
 struct relay {
-	const struct daemon *daemon;
+	struct daemon *daemon;
 	const struct conf_relay *conf;
 	struct loop *loop;
 	struct tls_context *tls;
@@ -32,7 +32,6 @@ struct relay {
 	struct timer *tick, *sample, *stop_limit;
 	enum relay_state state;
 	bool leaving; /* the last session is gone; links send what waits */
-	enum log_level configured_level;
 	struct ip_addr ip, shown_ip; /* bound; told to others */
 	uint64_t started_us, sampled_us, sampled_bytes;
 	double bps_relayed;

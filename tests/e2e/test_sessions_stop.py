@@ -148,6 +148,20 @@ def test_usr1_switches_debug_logging(make_call_system):
         assert (" DEBUG " in relay.log(before)) is on
 
 
+def test_usr1_switches_debug_logging_of_the_dispatcher_too(make_call_system):
+    system = make_call_system(started=False)
+    dispatcher = system.dispatcher
+    dispatcher.argv.remove("--debug")
+    dispatcher.sections["Dispatcher"]["log_level"] = "INFO"
+    system.start()
+    for on in (True, False):
+        before = dispatcher.log_offset()
+        dispatcher.signal(signal.SIGUSR1)
+        dispatcher.wait_log("debug logging %s" % ("on" if on else "off"), since=before)
+    call, _, _ = make_call(system)
+    assert call.remove() == "removed"
+
+
 def test_a_remove_that_waits_for_the_last_packets_is_answered_while_the_relay_stops(call_system):
     """Stop and BYE at the same moment: one record, whoever was first."""
     calls = [make_call(call_system) for _ in range(4)]
