@@ -52,7 +52,41 @@ static void write_sessions(struct json_writer *w,
 	json_u64(w, "listed_elsewhere", events->not_listed);
 }
 
-static void write_links(struct json_writer *w, const struct relay_peers *peers)
+/* Which relays are linked, and whether they get new calls. */
+static void write_standing(struct json_writer *w, struct relay_peers *peers)
+{
+	struct relay_peer *peer = NULL;
+	char ip[ADDR_TEXT_SIZE];
+
+	json_array_begin(w, "standing");
+	while ((peer = relay_peers_next(peers, peer))) {
+		json_object_begin(w, NULL);
+		json_text(w, "ip", ip_format(relay_peer_ip(peer), ip));
+		json_text(w, "state",
+			  relay_peer_state_name(relay_peer_state(peer)));
+		json_object_end(w);
+	}
+	json_array_end(w);
+}
+
+static void write_management(struct json_writer *w,
+			     const struct management_text *text)
+{
+	struct management_text_counts counts;
+
+	management_text_count(text, &counts);
+	json_object_begin(w, "management");
+	json_u64(w, "connections", counts.connections);
+	json_u64(w, "accepted", counts.accepted);
+	json_u64(w, "refused", counts.refused);
+	json_u64(w, "failed", counts.failed);
+	json_u64(w, "verifications_failed", counts.verifications_failed);
+	json_u64(w, "commands", counts.commands);
+	json_u64(w, "commands_bad", counts.commands_bad);
+	json_object_end(w);
+}
+
+static void write_links(struct json_writer *w, struct relay_peers *peers)
 {
 	const struct relay_peers_counters *c = relay_peers_counters(peers);
 
@@ -67,6 +101,7 @@ static void write_links(struct json_writer *w, const struct relay_peers *peers)
 	json_u64(w, "unknown_replies", c->unknown_replies);
 	json_u64(w, "bad_lines", c->bad_lines);
 	json_u64(w, "long_lines", c->long_lines);
+	write_standing(w, peers);
 	json_object_end(w);
 }
 
@@ -95,6 +130,8 @@ static void facts(struct json_writer *w, void *arg)
 	if (dispatcher->proxy)
 		write_proxies(w, dispatcher->proxy);
 	write_links(w, dispatcher->peers);
+	if (control->text)
+		write_management(w, control->text);
 }
 
 /* Questions */

@@ -176,11 +176,6 @@ struct span directory_session_call_id(const struct directory_session *session)
 	return span_make(session->call->call_id, session->call->call_id_len);
 }
 
-struct span directory_session_from_tag(const struct directory_session *session)
-{
-	return from_tag_of(session);
-}
-
 struct span directory_session_dialog_id(const struct directory_session *session)
 {
 	return span_make(session->dialog_id, session->dialog_id_len);

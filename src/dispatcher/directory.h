@@ -70,7 +70,6 @@ bool directory_session_is_in_doubt(const struct directory_session *session);
 /** When the last update of it was sent to the relay; 0: none was. */
 uint64_t directory_session_asked_us(const struct directory_session *session);
 struct span directory_session_call_id(const struct directory_session *session);
-struct span directory_session_from_tag(const struct directory_session *session);
 struct span
 directory_session_dialog_id(const struct directory_session *session);
 

@@ -2,7 +2,7 @@
 /**
  * @file dispatcher/proxy_socket.h  The UNIX socket that SIP proxies speak to
  *
- * PROTOCOLS.md, section 1: requests in, one line of reply for each, in the
+ * docs/protocols.md, section 1: requests in, one line of reply for each, in the
  * order of the requests on that connection. So many requests of a connection
  * may be open; past that it is not read from. What cannot be read is answered
  * by `error`, and the connection stays.
