@@ -214,7 +214,7 @@ class Run:
         self.make_certificates()
         self.write_config()
         self.start('media-dispatcher')
-        # A relay that dials too early would try again only after reconnect_delay.
+        # The dispatcher first, so that the first dial succeeds.
         self.wait_for(lambda relays: relays is not None, 'the dispatcher does not answer')
         self.start('media-relay')
         self.wait_for(lambda relays: relays, 'the relay is not connected')

@@ -1,9 +1,11 @@
 #pragma once
 /**
- * @file conf/passport.h  A passport: checks on the subject of a peer's certificate
+ * @file conf/passport.h  A passport: checks on the subject of a peer's
+ * certificate
  *
- * "AN:value[, AN:value...]" over O, OU, CN, C, L, ST, EMAIL; `*` at the beginning or the end of
- * a value is a wildcard; a comma in a value is written `\,`; "None" checks nothing. Pure.
+ * "AN:value[, AN:value...]" over O, OU, CN, C, L, ST, EMAIL; `*` at the
+ * beginning or the end of a value is a wildcard; a comma in a value is written
+ * `\,`; "None" checks nothing. Pure.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -16,8 +18,8 @@
 struct passport {
 	size_t count; /* 0: no check */
 	struct {
-		char attribute[8]; /* "O", "CN", ... */
-		char *value;	   /* points into text */
+		char attribute[8];           /* "O", "CN", ... */
+		char *value;                 /* points into text */
 		bool any_prefix, any_suffix; /* it began or ended with a `*` */
 	} checks[PASSPORT_MAX_CHECKS];
 	char text[PASSPORT_MAX_TEXT];
@@ -32,6 +34,7 @@ struct subject_attribute {
 	struct span value;
 };
 
-/** Does the subject have, for every check, an attribute with a matching value? */
-bool passport_matches(const struct passport *passport, const struct subject_attribute *subject,
-		      size_t count);
+/** Does the subject have, for every check, an attribute with a matching value?
+ */
+bool passport_matches(const struct passport *passport,
+		      const struct subject_attribute *subject, size_t count);

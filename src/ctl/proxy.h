@@ -2,8 +2,8 @@
 /**
  * @file ctl/proxy.h  Speaking to a dispatcher as a SIP proxy does
  *
- * Requests and replies of PROTOCOLS.md section 1, over the dispatcher's UNIX
- * socket. Blocking.
+ * Requests and replies of docs/protocols.md section 1, over the dispatcher's
+ * UNIX socket. Blocking.
  */
 #include <stdbool.h>
 #include <stdint.h>

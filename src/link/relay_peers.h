@@ -2,11 +2,12 @@
 /**
  * @file link/relay_peers.h  The relays that are linked to this dispatcher
  *
- * The dispatcher's end of PROTOCOLS.md, section 2. A relay is known by the IP
- * address that it dials from; its next connection replaces the one before. On
- * each connection its `sessions` are asked for first. Requests are matched with
- * replies by sequence number; numbers live until the link ends, so that even
- * a late reply to `remove` comes through. Logs what concerns a link, limited.
+ * The dispatcher's end of docs/protocols.md, section 2. A relay is known by the
+ * IP address that it dials from; its next connection replaces the one before.
+ * On each connection its `sessions` are asked for first. Requests are matched
+ * with replies by sequence number; numbers live until the link ends, so that
+ * even a late reply to `remove` comes through. Logs what concerns a link,
+ * limited.
  */
 #include <stdbool.h>
 #include <stdint.h>

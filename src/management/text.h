@@ -1,7 +1,7 @@
 #pragma once
 /**
- * @file management/text.h  Management in lines of text (PROTOCOLS.md, section
- * 4)
+ * @file management/text.h  Management in lines of text (docs/protocols.md,
+ * section 4)
  *
  * Commands `summary`, `sessions`, `version`, `quit` or `exit`, each ended by
  * CRLF, over TLS or plain TCP. Answers keep the order of the commands,

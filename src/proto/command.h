@@ -2,10 +2,10 @@
 /**
  * @file proto/command.h  Requests: a command line, headers, an empty line
  *
- * The one text format between SIP proxy and dispatcher (socket form) and between
- * dispatcher and relay (link form, with a sequence number behind the command).
- * Lines come without their CRLF. A line that begins with a space or a tab
- * continues the header before it, joined by one space: a SIP header that a
+ * The one text format between SIP proxy and dispatcher (socket form) and
+ * between dispatcher and relay (link form, with a sequence number behind the
+ * command). Lines come without their CRLF. A line that begins with a space or a
+ * tab continues the header before it, joined by one space: a SIP header that a
  * phone folded must not become a header of ours. No I/O.
  */
 #include <stdbool.h>
@@ -35,7 +35,8 @@ struct command {
 enum command_status {
 	COMMAND_MORE, /* the request is not complete yet */
 	COMMAND_DONE, /* command_reader_command() has it */
-	COMMAND_BAD   /* it is complete and wrong; command_reader_why() says why */
+	COMMAND_BAD   /* it is complete and wrong; command_reader_why() says why
+		       */
 };
 
 struct command_reader;
@@ -47,7 +48,8 @@ struct command_reader *command_reader_free(struct command_reader *reader);
 /**
  * Take the next line. After DONE or BAD the next line begins a new request.
  *
- * A wrong request is read to its empty line, so that the connection stays in step.
+ * A wrong request is read to its empty line, so that the connection stays in
+ * step.
  *
  * @param too_long  The line was over COMMAND_MAX_LINE and is left out
  */
@@ -57,7 +59,8 @@ enum command_status command_reader_line(struct command_reader *reader,
 /** The complete request, after DONE. After BAD: what could be read of it (its
  * name and seq if the command line was good, and headers that came before the
  * fault), so that the log can name the call and the link can answer. */
-const struct command *command_reader_command(const struct command_reader *reader);
+const struct command *
+command_reader_command(const struct command_reader *reader);
 
 /** Between two requests? */
 bool command_reader_idle(const struct command_reader *reader);
@@ -69,7 +72,8 @@ const char *command_reader_why(const struct command_reader *reader);
 struct span command_header(const struct command *command, const char *name);
 
 /**
- * Write a request in the link form: headers in their order, then the empty line.
+ * Write a request in the link form: headers in their order, then the empty
+ * line.
  */
 void command_encode(struct buf *out, struct span name, uint64_t seq,
 		    const struct command_header *headers, size_t count);

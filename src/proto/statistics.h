@@ -3,8 +3,8 @@
  * @file proto/statistics.h  The statistics of a session as JSON
  *
  * The text that is accounted, shown by `sessions` and sent by `remove` and
- * `expired`. Key names, their order and separators are those of MediaProxy 4, since
- * billing scripts read them. Encoding only.
+ * `expired`. Key names, their order and separators are those of MediaProxy 4,
+ * since billing scripts read them. Encoding only.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -59,8 +59,8 @@ struct session_statistics {
 	double start_time; /* UNIX time */
 	int64_t duration_s;
 	struct span user_agent[PARTY_COUNT]; /* empty: "Unknown" */
-	struct span username;		     /* empty: null */
-	struct span dialog_id;		     /* empty: null */
+	struct span username;                /* empty: null */
+	struct span dialog_id;               /* empty: null */
 	bool timed_out, all_streams_ice;
 	size_t stream_count;
 	const struct stream_statistics *streams;
@@ -68,10 +68,11 @@ struct session_statistics {
 
 /** Where the statistics go decides which keys follow "streams". */
 enum statistics_use {
-	STATISTICS_SESSIONS,	/* the original's keys alone */
-	STATISTICS_SESSIONS_NEW, /* ... and "dialog_id", for our own dispatcher */
-	STATISTICS_REMOVE,	/* "dialog_id", "timed_out" */
-	STATISTICS_EXPIRED	/* "timed_out", "dialog_id", "all_streams_ice" */
+	STATISTICS_SESSIONS,     /* the original's keys alone */
+	STATISTICS_SESSIONS_NEW, /* ... and "dialog_id", for our own dispatcher
+				  */
+	STATISTICS_REMOVE,       /* "dialog_id", "timed_out" */
+	STATISTICS_EXPIRED /* "timed_out", "dialog_id", "all_streams_ice" */
 };
 
 /** Write one session as an object (key as in base/json.h). */

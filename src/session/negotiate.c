@@ -384,7 +384,7 @@ static struct negotiation_facts facts_of(const struct session *session)
 	return facts;
 }
 
-static void note_cseq(struct session *session, struct transaction t)
+static void note_cseq(struct session *session, struct sip_transaction t)
 {
 	if (session->seen[t.requester] &&
 	    t.cseq <= session->highest_cseq[t.requester])

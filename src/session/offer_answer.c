@@ -1,7 +1,7 @@
 #include "session/offer_answer.h"
 
 static bool is_newer(const struct negotiation_facts *facts,
-		     struct transaction t)
+		     struct sip_transaction t)
 {
 	return !facts->seen[t.requester] ||
 	       t.cseq > facts->highest_cseq[t.requester];

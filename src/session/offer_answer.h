@@ -14,12 +14,13 @@
 
 /** A SIP transaction: whose request it is, and its CSeq. Each party counts for
  * itself. */
-struct transaction {
+struct sip_transaction {
 	enum party requester;
 	uint32_t cseq;
 };
 
-static inline bool transaction_equal(struct transaction a, struct transaction b)
+static inline bool transaction_equal(struct sip_transaction a,
+				     struct sip_transaction b)
 {
 	return a.requester == b.requester && a.cseq == b.cseq;
 }
@@ -28,7 +29,7 @@ static inline bool transaction_equal(struct transaction a, struct transaction b)
 struct media_message {
 	enum party sender;
 	bool is_reply;
-	struct transaction transaction;
+	struct sip_transaction transaction;
 };
 
 /** One exchange of offer and answer, as far as it came. */
@@ -36,8 +37,8 @@ struct exchange_facts {
 	bool exists;
 	enum party offerer;
 	bool offer_in_reply; /* a late offer: in a 200 or a reliable 183 */
-	struct transaction offer;
-	struct transaction answer; /* of an answered exchange */
+	struct sip_transaction offer;
+	struct sip_transaction answer; /* of an answered exchange */
 };
 
 struct negotiation_facts {

@@ -1,4 +1,4 @@
-"""Text management (PROTOCOLS.md, section 4) and the control channel, as clients see them."""
+"""Text management (docs/protocols.md, section 4) and the control channel, as clients see them."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Stand-ins for the original's relay and dispatcher on the TLS link (PROTOCOLS.md, section 2).
+"""Stand-ins for the original's relay and dispatcher on the TLS link (docs/protocols.md, section 2).
 
 They know nothing that MediaProxy 4 does not know: no features, no ack, no pages. The test
 says each answer itself, so that it can be late, wrong or missing.

@@ -1,4 +1,4 @@
-"""The SIP proxy's side of the dispatcher's UNIX socket (PROTOCOLS.md, section 1)."""
+"""The SIP proxy's side of the dispatcher's UNIX socket (docs/protocols.md, section 1)."""
 
 import itertools
 import os

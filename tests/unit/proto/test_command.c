@@ -81,7 +81,7 @@ static void test_a_value_may_hold_the_separator(void **state)
 	assert_header(state, "user_agent", "a: b: c");
 }
 
-/* PROTOCOLS.md: a phone's folded User-Agent, as Kamailio 5.6.3 passes it on. */
+/* docs/protocols.md: a phone's folded User-Agent, as Kamailio 5.6.3 passes it on. */
 static void test_a_folded_sip_header_sets_no_header_of_ours(void **state)
 {
 	assert_int_equal(FEED(reader_of(state),

@@ -24,7 +24,7 @@ static void assert_encodes(const struct session_statistics *s,
 	buf_done(&out);
 }
 
-/* The example of PROTOCOLS.md, section 3. */
+/* The example of docs/protocols.md, section 3. */
 #define EXAMPLE                                                                \
 	"{\"call_id\": \"call-01@example.com\", \"from_tag\": \"ftag1\", "     \
 	"\"from_uri\": \"alice@example.com\", \"to_tag\": \"ttag1\", "         \

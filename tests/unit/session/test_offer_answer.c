@@ -24,7 +24,7 @@ static enum message_kind take(enum party sender, bool is_reply, uint32_t cseq)
 		.transaction = {is_reply ? party_other(sender) : sender, cseq},
 	};
 	enum message_kind kind = message_classify(&facts, &message);
-	struct transaction t = message.transaction;
+	struct sip_transaction t = message.transaction;
 
 	if (kind == MESSAGE_OFFER) {
 		facts.open = (struct exchange_facts){
