@@ -552,6 +552,7 @@ def test_a_relay_that_drains_leaves_new_calls_to_the_other(two_relays):
     call = two_relays.call(media_relay=first.ip)
     call.establish(streams[:1], streams[1:])
     first.drain()
+    wait_for(lambda: first.summary()["status"] == "halting")
     for number in range(10):
         other = two_relays.call(media_relay=first.ip)
         assert other.offer(streams[0].media()).ip == second.ip
