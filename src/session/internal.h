@@ -26,11 +26,9 @@ struct stream {
 	struct list link; /* session->streams, in the order they were made */
 	struct session *session;
 	struct media_stream *media; /* NULL once its final counters are here */
-	bool closing;               /* media_stream_close() was called */
 	enum stream_state state;
 	enum stream_status final_status; /* once ENDED */
 	bool was_answered;               /* counts for the record */
-	bool ice[PARTY_COUNT];
 	bool hold[PARTY_COUNT];             /* that party put it on hold */
 	struct endpoint local[PARTY_COUNT]; /* what that party sends to */
 	struct endpoint sdp[PARTY_COUNT]; /* what its SDP says; may be unset */
@@ -46,7 +44,6 @@ struct slot {
 	bool is_new;   /* made by this exchange, not kept from the last */
 	bool disabled; /* the offer says port 0 */
 	bool holds;    /* the offerer puts it on hold */
-	bool ice;
 	struct endpoint sdp; /* of the offerer; unset: unchanged */
 };
 
@@ -81,7 +78,7 @@ struct session {
 	struct exchange *crossed;
 	struct list streams;
 
-	uint64_t created_us, changed_us; /* changed: the last offer or answer */
+	uint64_t changed_us; /* the last offer or answer */
 	unsigned changes; /* of answered streams: there is something to log */
 	uint64_t start_mono_us, start_wall_us; /* first answer; 0: none yet */
 	uint64_t answered_wall_us;             /* first answer with a to-tag */

@@ -204,7 +204,6 @@ static int fill_slot(struct session *session, struct exchange *offer,
 	struct slot slot = {
 		.disabled = line->sdp.port == 0,
 		.holds = is_hold(line),
-		.ice = line->ice,
 	};
 	int r;
 
@@ -277,8 +276,6 @@ static void answer_slot(struct slot *slot, enum party answerer,
 		stream_set_sdp(stream, party_other(answerer), &slot->sdp,
 			       now_us);
 	stream_set_sdp(stream, answerer, &line->sdp, now_us);
-	stream->ice[answerer] = line->ice;
-	stream->ice[party_other(answerer)] = slot->ice;
 	stream_set_hold(stream, party_other(answerer), slot->holds, now_us);
 	stream_set_hold(stream, answerer, is_hold(line), now_us);
 	stream_accept(stream, now_us);

@@ -48,7 +48,6 @@ int session_new(struct session **ret, struct sessions *sessions,
 	list_init(&session->link);
 	list_init(&session->streams);
 	session->owner = owner;
-	session->created_us = now->mono_us;
 	session->changed_us = now->mono_us;
 	session->call_id = span_dup(update->call_id);
 	session->call_id_len = update->call_id.len;

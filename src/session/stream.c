@@ -134,7 +134,6 @@ int stream_new(struct stream **ret, struct session *session,
 	for (int i = 0; i < PARTY_COUNT; i++)
 		stream->local[i] = pairs[i].local;
 	own_ports_add(sessions->own_ports, stream);
-	stream->ice[offerer] = line->ice;
 	stream_set_sdp(stream, offerer, &line->sdp, now->mono_us);
 	list_add_tail(&session->streams, &stream->link);
 	sessions->counts.streams_created++;
@@ -183,7 +182,6 @@ void stream_end(struct stream *stream, enum stream_status status,
 	stream->state = STREAM_STATE_ENDED;
 	stream->final_status = status;
 	stream->ended_us = now_us;
-	stream->closing = true;
 	stream->session->closing_streams++;
 	stream->session->sessions->counts.streams_closing++;
 	count_type(stream->session->sessions, stream->type, false);
