@@ -27,8 +27,8 @@ struct stream {
 	struct session *session;
 	struct media_stream *media; /* NULL once its final counters are here */
 	enum stream_state state;
-	enum stream_status final_status; /* once ENDED */
-	bool was_answered;               /* counts for the record */
+	enum stream_status final_status;    /* once ENDED */
+	bool was_answered;                  /* counts for the record */
 	bool hold[PARTY_COUNT];             /* that party put it on hold */
 	struct endpoint local[PARTY_COUNT]; /* what that party sends to */
 	struct endpoint sdp[PARTY_COUNT]; /* what its SDP says; may be unset */
@@ -41,9 +41,9 @@ struct stream {
 /** One m= line of an exchange. */
 struct slot {
 	struct stream *stream; /* NULL: disabled before it ever lived */
-	bool is_new;   /* made by this exchange, not kept from the last */
-	bool disabled; /* the offer says port 0 */
-	bool holds;    /* the offerer puts it on hold */
+	bool is_new;         /* made by this exchange, not kept from the last */
+	bool disabled;       /* the offer says port 0 */
+	bool holds;          /* the offerer puts it on hold */
 	struct endpoint sdp; /* of the offerer; unset: unchanged */
 };
 
