@@ -30,9 +30,10 @@
 
 /** Entries of the table of hops; the first two have a meaning of their own. */
 #define FLOW_HOPS 16384
-#define FLOW_HOP_UP 0      /* no flow: up to the socket */
-#define FLOW_HOP_NOWHERE 1 /* a flow whose way is not known: up, and counted   \
-			    */
+#define FLOW_HOP_UP 0 /* no flow: up to the socket */
+#define FLOW_HOP_NOWHERE                                                       \
+	1 /* a flow whose way is not known: up, and counted                    \
+	   */
 #define FLOW_HOP_FIRST 2
 
 /** Interfaces that XDP may send through. */
@@ -133,14 +134,17 @@ enum flow_stat {
 	FLOW_STATS
 };
 
-/** One for each instance of the relay. */
+/** One for each relay of a host. address, first_port and port_count tell them
+ * apart. */
 struct flow_control {
 	__u32 magic, abi_version;
 	__u32 first_port, port_count;
-	__u64 lease_ns; /* CLOCK_MONOTONIC; past it every packet goes up */
+	__u64 lease_ns;   /* CLOCK_MONOTONIC; past it every packet goes up */
+	__u64 renewed_ns; /* when the relay renewed it last */
 	__u32 tos;
-	__u32 pid;         /* of the relay; for people */
-	char instance[32]; /* which relay of this host */
+	__u32 pid; /* of the relay; for people */
+	__u8 address[16];
+	__u32 family, unused;
 };
 
 #ifndef __BPF__

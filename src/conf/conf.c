@@ -288,7 +288,6 @@ static void warn_of_inactive(struct reading *in, const struct conf *conf,
 {
 	for (size_t i = 0; i < conf_key_count; i++) {
 		const struct conf_key *key = &conf_keys[i];
-		struct span text = span_trim(buf_span(&in->values[i].text));
 
 		if (!in->values[i].line || key->state == KEY_ACTIVE ||
 		    !section_concerns(key->section, in->daemon))
@@ -297,8 +296,7 @@ static void warn_of_inactive(struct reading *in, const struct conf *conf,
 			warn(in, in->values[i].line,
 			     "[%s] %s: means nothing here and is ignored",
 			     key->section, key->name);
-		else if (!same_value(key, conf, defaults) &&
-			 !(key->also && span_equal(text, span_of(key->also))))
+		else if (!same_value(key, conf, defaults))
 			warn(in, in->values[i].line,
 			     "[%s] %s: is not active yet in this version",
 			     key->section, key->name);

@@ -65,12 +65,7 @@ static void print_key(const struct conf_key *key, struct buf *out)
 	buf_add(out, SPAN(" | "));
 	add_cell(key->doc, out);
 	if (key->state == KEY_LATER)
-		buf_add(out, SPAN(" *Not active yet"));
-	if (key->state == KEY_LATER && key->also)
-		buf_printf(out, ", but for `%s` and `%s`", key->fallback,
-			   key->also);
-	if (key->state == KEY_LATER)
-		buf_add(out, SPAN(".*"));
+		buf_add(out, SPAN(" *Not active yet.*"));
 	if (key->state == KEY_IGNORED)
 		buf_add(out, SPAN(" *Accepted and ignored.*"));
 	buf_add(out, SPAN(" |\n"));

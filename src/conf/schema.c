@@ -130,20 +130,19 @@ const struct conf_key conf_keys[] = {
 	 .fallback = "60", .min = S, .max = YEARS,
 	 .doc = "After this long without RTCP its sender is learned anew."},
 	{"Relay", "forwarding", KEY_CHOICE, AT(relay.forwarding),
-	 .state = KEY_LATER, .fallback = "auto", .also = "userspace",
-	 .choices = forwarding_names,
-	 .doc = "What forwards confirmed flows; at present `auto` is "
-		"`userspace`."},
+	 .fallback = "auto", .choices = forwarding_names,
+	 .doc = "What forwards confirmed flows: `auto` chooses for each "
+		"interface xdp, else tc, else userspace. Whatever the kernel "
+		"cannot forward goes through userspace."},
 	{"Relay", "forwarding_interfaces", KEY_TEXT,
-	 AT(relay.forwarding_interfaces), .state = KEY_LATER, .fallback = "",
-	 .doc = "The interfaces of the kernel fast path; empty: all that "
-		"carry media."},
+	 AT(relay.forwarding_interfaces), .fallback = "",
+	 .doc = "The interfaces where the kernel forwards, by spaces or "
+		"commas; empty: all but `lo`, later ones too."},
 	{"Relay", "restart_grace", KEY_DURATION, AT(relay.restart_grace_us),
-	 .state = KEY_LATER, .fallback = "30", .max = 3600 * S,
+	 .fallback = "30", .min = S, .max = 3600 * S,
 	 .doc = "How long the kernel goes on forwarding without a relay."},
-	{"Relay", "tos", KEY_NUMBER, AT(relay.tos), .state = KEY_LATER,
-	 .fallback = "184", .max = 255,
-	 .doc = "The TOS byte of what is sent; 184 is DSCP EF."},
+	{"Relay", "tos", KEY_NUMBER, AT(relay.tos), .fallback = "184",
+	 .max = 255, .doc = "The TOS byte of what is sent; 184 is DSCP EF."},
 
 	{"Dispatcher", "socket_path", KEY_TEXT, AT(dispatcher.socket_path),
 	 .fallback = "dispatcher.sock", .min = 1,

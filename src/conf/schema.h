@@ -44,7 +44,6 @@ struct conf_key {
 	const char *fallback; /* the default, as one would write it */
 	uint64_t min, max;    /* numbers and durations (microseconds) */
 	const char *const *choices;
-	const char *also; /* KEY_LATER: another value that needs no warning */
 	const char *allowed; /* for people; NULL: follows from the type */
 	const char *doc;     /* one sentence */
 };

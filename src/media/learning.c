@@ -142,6 +142,21 @@ bool learning_hear(struct learning *l, const struct learning_config *config,
 	return true;
 }
 
+void learning_hear_from_engine(struct learning *l,
+			       const struct learning_heard *heard)
+{
+	const struct packet_facts packet = {
+		.kind = heard->has_ssrc ? PACKET_RTP : PACKET_OTHER,
+		.has_ssrc = heard->has_ssrc,
+		.has_seq = heard->has_ssrc || heard->has_udptl_seq,
+		.seq = heard->seq,
+		.ssrc = heard->ssrc,
+	};
+
+	if (is_set(&l->remote) && heard->heard_us > l->heard_us)
+		note_heard(l, &packet, heard->heard_us);
+}
+
 /* No packet goes there, whatever comes from there. */
 static bool is_refused(const struct ip_addr *ip, bool local_is_loopback)
 {

@@ -141,6 +141,18 @@ bool learning_hear(struct learning *l, const struct learning_config *config,
 		   const struct endpoint *source,
 		   const struct packet_facts *packet, uint64_t now_us);
 
+/** What an engine has heard from the remote while no packet came to us. */
+struct learning_heard {
+	uint64_t heard_us;
+	bool has_ssrc, has_udptl_seq;
+	uint16_t seq;
+	uint32_t ssrc;
+};
+
+/** Take it over, as if its latest packet had come by learning_hear(). */
+void learning_hear_from_engine(struct learning *l,
+			       const struct learning_heard *heard);
+
 /** Judge a packet from any source. */
 struct learning_decision learning_judge(struct learning *l,
 					const struct learning_facts *facts,

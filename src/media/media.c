@@ -2,6 +2,8 @@
 
 #include <errno.h>
 #include <sched.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/eventfd.h>
 
 #include "media/internal.h"
@@ -24,6 +26,18 @@ static const char *const drop_names[DROP_COUNT] = {
 const char *media_drop_name(enum media_drop drop)
 {
 	return (unsigned)drop < DROP_COUNT ? drop_names[drop] : "unknown";
+}
+
+const char *media_forwarding_name(enum media_forwarding forwarding)
+{
+	static const char *const names[] = {
+		[FORWARDING_AUTO] = "auto",
+		[FORWARDING_XDP] = "xdp",
+		[FORWARDING_TC] = "tc",
+		[FORWARDING_USERSPACE] = "userspace",
+	};
+
+	return names[forwarding];
 }
 
 /* ---- start and stop ---- */
@@ -58,6 +72,75 @@ static int start_workers(struct media *media)
 	return 0;
 }
 
+static void engine_news(struct engine_item *item, void *arg)
+{
+	struct port *port = container_of(item, struct port, flow.item);
+
+	worker_news(port->stream->worker, item);
+}
+
+void media_use_engine(struct media *media, struct engine *engine)
+{
+	engine->news = engine_news;
+	engine->arg = media;
+	atomic_store(&media->engine, engine);
+}
+
+/* Without one everything goes through userspace: no error, but a warning. */
+static int open_engine(struct media *media, enum media_forwarding forwarding)
+{
+	struct media_engine_config config = media->engine_config;
+	struct engine *engine;
+	int r;
+
+	config.forwarding = forwarding;
+	r = kernel_engine_open(&engine, &config, engine_news, media,
+			       media->engine_reason,
+			       sizeof(media->engine_reason));
+	if (r == 0)
+		media_use_engine(media, engine);
+	return r;
+}
+
+int media_set_forwarding(struct media *media, enum media_forwarding forwarding)
+{
+	struct engine *engine = atomic_load(&media->engine);
+
+	if (engine)
+		engine->ops->set_forwarding(engine, forwarding);
+	else if (forwarding != FORWARDING_USERSPACE)
+		return open_engine(media, forwarding);
+	return 0;
+}
+
+void media_engine_status(const struct media *media,
+			 struct media_engine_status *ret)
+{
+	const struct engine *engine = atomic_load(&media->engine);
+
+	*ret = (struct media_engine_status){.name = "userspace"};
+	if (engine)
+		engine->ops->status(engine, ret);
+	else
+		memcpy(ret->reason, media->engine_reason, sizeof(ret->reason));
+}
+
+const char *media_engine_name(const struct media *media)
+{
+	struct media_engine_status status;
+
+	media_engine_status(media, &status);
+	return status.name;
+}
+
+bool media_interface_status(const struct media *media, unsigned index,
+			    struct media_interface_status *ret)
+{
+	const struct engine *engine = atomic_load(&media->engine);
+
+	return engine && engine->ops->interface(engine, index, ret);
+}
+
 int media_new(struct media **ret, const struct media_config *config)
 {
 	unsigned count =
@@ -71,6 +154,9 @@ int media_new(struct media **ret, const struct media_config *config)
 	if (!media)
 		return -ENOMEM;
 	media->learning = config->learning;
+	media->engine_config = config->engine;
+	snprintf(media->engine_reason, sizeof(media->engine_reason),
+		 "forwarding = userspace");
 	list_init(&media->streams);
 	media->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (media->done_fd < 0) {
@@ -84,6 +170,8 @@ int media_new(struct media **ret, const struct media_config *config)
 		media_free(media);
 		return err;
 	}
+	if (config->engine.forwarding != FORWARDING_USERSPACE)
+		(void)open_engine(media, config->engine.forwarding);
 	*ret = media;
 	return 0;
 }
@@ -111,10 +199,18 @@ static void free_open_streams(struct media *media)
 
 struct media *media_free(struct media *media)
 {
+	struct engine *engine;
+
 	if (!media)
 		return NULL;
+	engine = atomic_load(&media->engine);
+	/* Workers ask the engine, and the engine wakes workers. */
 	for (unsigned i = 0; i < media->worker_count; i++)
 		worker_stop(&media->workers[i]);
+	if (engine)
+		engine->ops->close(engine);
+	for (unsigned i = 0; i < media->worker_count; i++)
+		worker_done(&media->workers[i]);
 	free_open_streams(media);
 	close(media->done_fd);
 	free(media);
@@ -128,6 +224,18 @@ int media_event_fd(const struct media *media)
 	return media->done_fd;
 }
 
+static void add_engine_totals(const struct media_stream *stream,
+			      struct media_totals *totals)
+{
+	struct engine_counters c;
+
+	flow_read_stream(stream, &c);
+	totals->packets += c.packets;
+	totals->kernel_packets += c.packets;
+	totals->bytes += c.bytes;
+	totals->drops[DROP_NOT_THE_REMOTE] += c.dropped;
+}
+
 void media_read_totals(const struct media *media, struct media_totals *ret)
 {
 	struct media_totals totals = {
@@ -136,6 +244,10 @@ void media_read_totals(const struct media *media, struct media_totals *ret)
 		.sockets_opened = media->sockets_opened,
 		.sockets_closed = media->sockets_closed,
 		.worker_count = media->worker_count,
+		.packets = media->kernel.packets,
+		.bytes = media->kernel.bytes,
+		.kernel_packets = media->kernel.packets,
+		.drops[DROP_NOT_THE_REMOTE] = media->kernel.dropped,
 	};
 
 	for (unsigned i = 0; i < media->worker_count; i++) {
@@ -147,7 +259,22 @@ void media_read_totals(const struct media *media, struct media_totals *ret)
 		for (unsigned why = 0; why < DROP_COUNT; why++)
 			totals.drops[why] += count_read(&w->drops[why]);
 	}
+	list_for_each (link, &media->streams)
+		add_engine_totals(
+			list_item(link, struct media_stream, in_media),
+			&totals);
 	*ret = totals;
+}
+
+static void keep_engine_totals(struct media *media,
+			       const struct media_stream *stream)
+{
+	struct engine_counters c;
+
+	flow_read_stream(stream, &c);
+	media->kernel.packets += c.packets;
+	media->kernel.bytes += c.bytes;
+	media->kernel.dropped += c.dropped;
 }
 
 void media_dispatch(struct media *media)
@@ -164,6 +291,7 @@ void media_dispatch(struct media *media)
 
 		link = link->next;
 		media_stream_read(stream, &final);
+		keep_engine_totals(media, stream);
 		if (stream->closed)
 			stream->closed(&final, stream->closed_arg);
 		media_stream_free(media, stream);
@@ -180,11 +308,11 @@ int media_port_pair_open(struct media *media, const struct ip_addr *ip,
 
 	if (rtp == 0 || rtp % 2 != 0 || !ip_is_set(ip))
 		return -EINVAL;
-	rtp_fd = media_socket_open(&local);
+	rtp_fd = media_socket_open(&local, media->engine_config.tos);
 	if (rtp_fd < 0)
 		return rtp_fd;
 	local.port++;
-	rtcp_fd = media_socket_open(&local);
+	rtcp_fd = media_socket_open(&local, media->engine_config.tos);
 	if (rtcp_fd < 0) {
 		close(rtp_fd);
 		return rtcp_fd;

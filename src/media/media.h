@@ -40,9 +40,30 @@ struct learning_config {
 	struct ip_network ranges[LEARNING_MAX_RANGES];
 };
 
+/** What forwards confirmed flows. */
+enum media_forwarding {
+	FORWARDING_AUTO, /* for each interface xdp, else tc, else userspace */
+	FORWARDING_XDP,
+	FORWARDING_TC,
+	FORWARDING_USERSPACE
+};
+
+const char *media_forwarding_name(enum media_forwarding forwarding);
+
+/** The engine that forwards confirmed flows in the kernel. */
+struct media_engine_config {
+	enum media_forwarding forwarding;
+	const char *interfaces; /* names, by spaces or commas; "": all but lo */
+	struct ip_addr local; /* tells relays of one host apart, as ports do */
+	uint32_t port_first, port_end;
+	unsigned tos;      /* TOS byte, or traffic class, of what is sent */
+	uint64_t lease_us; /* for so long it goes on without us */
+};
+
 struct media_config {
 	unsigned worker_count; /* 0: one for each core */
 	struct learning_config learning;
+	struct media_engine_config engine;
 };
 
 /** Why a packet that arrived was not forwarded. In the metrics by name. */
@@ -82,7 +103,8 @@ struct media_counters {
 	uint64_t first_media_us, last_media_us;
 	struct endpoint remote; /* confirmed, or unset */
 	enum learning_rule rule;
-	int payload_type; /* RTP: the latest; -1: none yet */
+	int payload_type;        /* RTP: the latest; -1: none yet */
+	uint64_t kernel_packets; /* those of `packets` that the kernel had */
 };
 
 struct media_snapshot {
@@ -92,6 +114,7 @@ struct media_snapshot {
 /** Sums over all streams since the start, ended ones too. */
 struct media_totals {
 	uint64_t packets, bytes;
+	uint64_t kernel_packets; /* those of `packets` that the kernel had */
 	uint64_t drops[DROP_COUNT];
 	uint64_t streams_created, streams_destroyed;
 	uint64_t sockets_opened, sockets_closed;
@@ -120,6 +143,48 @@ int media_event_fd(const struct media *media);
 void media_dispatch(struct media *media);
 
 void media_read_totals(const struct media *media, struct media_totals *ret);
+
+#define MEDIA_REASON_SIZE 128
+#define MEDIA_ENGINE_STATS 16
+
+/** What forwards at present, and why. */
+struct media_engine_status {
+	const char *name; /* "xdp", "tc", "xdp+tc" or "userspace" */
+	char reason[MEDIA_REASON_SIZE];
+	uint64_t flows;        /* in the kernel */
+	uint64_t destinations; /* IP addresses that they go to */
+	uint64_t hops;         /* neighbours that they go by */
+	size_t stat_count;     /* packets that went up or were dropped there */
+	struct {
+		const char *name;
+		uint64_t value;
+	} stats[MEDIA_ENGINE_STATS];
+};
+
+/** What forwards what arrives at an interface, and why. */
+struct media_interface_status {
+	char name[16];
+	const char *engine;
+	char reason[MEDIA_REASON_SIZE];
+};
+
+void media_engine_status(const struct media *media,
+			 struct media_engine_status *ret);
+
+/** Its name alone. */
+const char *media_engine_name(const struct media *media);
+
+/** The interfaces by number. @return false: there are no more */
+bool media_interface_status(const struct media *media, unsigned index,
+			    struct media_interface_status *ret);
+
+/**
+ * Change what forwards, for all calls. The engine is opened if it was not.
+ * What came of it is in media_engine_status() soon after, and in the log.
+ *
+ * @return 0, or the error for which no engine can be opened
+ */
+int media_set_forwarding(struct media *media, enum media_forwarding forwarding);
 
 /** Two bound sockets: RTP on an even port, RTCP on the next. */
 struct media_port_pair {

@@ -375,6 +375,7 @@ static void start_pass(struct pass *pass, struct worker *w, struct port *from)
 
 	if (latch_version(&stream->settings_latch) != stream->applied)
 		media_stream_apply_settings(stream);
+	flow_sync(w, stream);
 	*pass = (struct pass){
 		.worker = w,
 		.from = from,
@@ -392,13 +393,13 @@ static void start_pass(struct pass *pass, struct worker *w, struct port *from)
 			endpoint_to_sockaddr(destination, &pass->destination);
 }
 
-void path_serve(struct worker *w, struct port *from)
+unsigned path_serve(struct worker *w, struct port *from)
 {
 	unsigned count = receive_batch(w, from);
 	struct pass pass;
 
 	if (count == 0)
-		return;
+		return 0;
 	start_pass(&pass, w, from);
 	media_stream_join_session(from->stream);
 	for (unsigned i = 0; i < count; i++) {
@@ -408,6 +409,21 @@ void path_serve(struct worker *w, struct port *from)
 	}
 	send_batch(&pass);
 	account(&pass);
+	flow_consider(w, from);
+	return count;
+}
+
+bool path_drain(struct worker *w, struct port *from)
+{
+	from->burst = BURST_TAIL;
+	return path_serve(w, from) < BATCH_MAX;
+}
+
+void path_forget(struct worker *w, struct port *port)
+{
+	(void)learning_destination(&port->learning, w->learning, &port->sdp,
+				   port->sdp_usable, w->now_us);
+	show_forgotten(port);
 }
 
 void path_settle(struct worker *w, struct port *from)
@@ -431,8 +447,7 @@ void path_finish(struct worker *w, struct media_stream *stream)
 {
 	for (unsigned party = 0; party < PARTY_COUNT; party++)
 		for (unsigned i = 0; i < COMPONENT_COUNT; i++) {
-			stream->ports[party][i].burst = BURST_TAIL;
-			path_serve(w, &stream->ports[party][i]);
+			(void)path_drain(w, &stream->ports[party][i]);
 		}
 	for (unsigned party = 0; party < PARTY_COUNT; party++)
 		for (unsigned i = 0; i < COMPONENT_COUNT; i++) {

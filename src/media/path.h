@@ -8,8 +8,14 @@
  */
 #include "media/worker.h"
 
-/** Something arrived at this socket: move one batch. */
-void path_serve(struct worker *worker, struct port *from);
+/** Something arrived at this socket: move one batch. @return how many */
+unsigned path_serve(struct worker *worker, struct port *from);
+
+/** Move one batch. @return whether the socket was read empty */
+bool path_drain(struct worker *worker, struct port *from);
+
+/** Nothing was heard here for long: forget the remote, if it is one of RTCP. */
+void path_forget(struct worker *worker, struct port *port);
 
 /** Time passed while somebody was proving himself here. */
 void path_settle(struct worker *worker, struct port *from);

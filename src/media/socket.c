@@ -10,7 +10,18 @@
  * at net.core.rmem_max. */
 #define RECEIVE_BUFFER_BYTES (512 * 1024)
 
-static int set_options(int fd, int family)
+static int set_tos(int fd, int family, unsigned tos)
+{
+	const int value = (int)tos;
+	int r = family == AF_INET6 ? setsockopt(fd, IPPROTO_IPV6, IPV6_TCLASS,
+						&value, sizeof(value))
+				   : setsockopt(fd, IPPROTO_IP, IP_TOS, &value,
+						sizeof(value));
+
+	return r < 0 ? -errno : 0;
+}
+
+static int set_options(int fd, int family, unsigned tos)
 {
 	const int on = 1;
 	const int bytes = RECEIVE_BUFFER_BYTES;
@@ -21,12 +32,14 @@ static int set_options(int fd, int family)
 		return -errno;
 	if (setsockopt(fd, SOL_SOCKET, SO_RXQ_OVFL, &on, sizeof(on)) < 0)
 		return -errno;
+	if (set_tos(fd, family, tos) < 0)
+		return -errno;
 	/* A smaller buffer than wished for is no reason to fail. */
 	(void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
 	return 0;
 }
 
-int media_socket_open(const struct endpoint *local)
+int media_socket_open(const struct endpoint *local, unsigned tos)
 {
 	struct sockaddr_storage address;
 	socklen_t len = endpoint_to_sockaddr(local, &address);
@@ -37,7 +50,7 @@ int media_socket_open(const struct endpoint *local)
 
 	if (fd < 0)
 		return -errno;
-	err = set_options(fd, local->ip.family);
+	err = set_options(fd, local->ip.family, tos);
 	if (err < 0)
 		return err;
 	if (bind(fd, (struct sockaddr *)&address, len) < 0)

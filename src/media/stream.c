@@ -18,6 +18,8 @@ void media_port_show_remote(struct port *c)
 	c->shows_remote = ip_is_set(&shown.endpoint.ip);
 	latch_store(&c->shown.remote, c->shown.remote_words, &shown,
 		    sizeof(shown));
+	flow_review(c->stream->worker, c);
+	flow_review(c->stream->worker, media_port_other(c));
 }
 
 static void learn_anew(struct port *c, const struct endpoint *sdp,
@@ -51,6 +53,11 @@ void media_stream_apply_settings(struct media_stream *stream)
 			learn_anew(&stream->ports[party][i], &s.sdp[party],
 				   s.changed_us[party]);
 	}
+	if (s.forwarding == before.forwarding)
+		return;
+	for (unsigned party = 0; party < PARTY_COUNT; party++)
+		for (unsigned i = 0; i < COMPONENT_COUNT; i++)
+			flow_review(stream->worker, &stream->ports[party][i]);
 }
 
 void media_stream_join_session(struct media_stream *stream)
@@ -161,24 +168,35 @@ struct learning_facts media_stream_facts(struct port *c,
 
 /* ---- control ---- */
 
+/* The worker looks when the next packet comes. Where an engine has flows, none
+ * may come: then it is told. flow.c counts a flow before it looks at the
+ * settings for the last time, so one of us sees the other. */
 static void publish(struct media_stream *stream)
 {
 	latch_store(&stream->settings_latch, stream->settings_words,
 		    &stream->wanted, sizeof(stream->wanted));
+	atomic_thread_fence(memory_order_seq_cst);
+	if (atomic_load(&stream->flows) > 0 && !stream->closing)
+		worker_note(stream->worker, stream, STREAM_LOOK);
 }
 
 static void init_component(struct media_stream *stream, enum party party,
-			   enum component component, int fd)
+			   enum component component,
+			   const struct media_port_pair *pair)
 {
 	struct port *c = &stream->ports[party][component];
+	struct endpoint local = pair->local;
 
 	c->stream = stream;
 	c->party = party;
 	c->component = component;
-	c->fd = fd;
+	c->fd = pair->fd[component];
 	c->shown.payload_type = -1;
 	list_init(&c->timer);
 	learning_init(&c->learning, component);
+	if (component == COMPONENT_RTCP)
+		local.port++;
+	flow_init(c, &local);
 }
 
 int media_stream_new(struct media_stream **ret, struct media_session *session,
@@ -198,7 +216,7 @@ int media_stream_new(struct media_stream **ret, struct media_session *session,
 	for (enum party party = 0; party < PARTY_COUNT; party++) {
 		stream->local[party] = pairs[party].local.ip;
 		for (enum component i = 0; i < COMPONENT_COUNT; i++)
-			init_component(stream, party, i, pairs[party].fd[i]);
+			init_component(stream, party, i, &pairs[party]);
 	}
 	list_add_tail(&media->streams, &stream->in_media);
 	media->streams_created++;
@@ -207,7 +225,7 @@ int media_stream_new(struct media_stream **ret, struct media_session *session,
 	if (worker_watch(stream->worker, stream) < 0) {
 		/* The worker may look at it just now, so it comes back by
 		 * way of the worker, but the sockets stay the caller's. */
-		worker_close(stream->worker, stream);
+		worker_note(stream->worker, stream, STREAM_CLOSE);
 		return -ENOMEM;
 	}
 	publish(stream);
@@ -270,6 +288,7 @@ static void read_component(const struct media_stream *stream,
 	};
 	for (unsigned why = 0; why < DROP_COUNT; why++)
 		ret->drops[why] = count_read(&shown->drops[why]);
+	flow_read(c, ret);
 	latch_load(&shown->remote, shown->remote_words, &remote,
 		   sizeof(remote));
 	/* The worker finds out about new SDP with the next packet. */
@@ -296,5 +315,5 @@ void media_stream_close(struct media_stream *stream, media_closed_h *closed,
 	if (stream->closing)
 		return;
 	stream->closing = true;
-	worker_close(stream->worker, stream);
+	worker_note(stream->worker, stream, STREAM_CLOSE);
 }

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "base/list.h"
+#include "media/flow.h"
 #include "media/held.h"
 #include "media/latch.h"
 #include "media/learning.h"
@@ -64,9 +65,16 @@ struct port {
 	struct list
 		timer; /* in the worker's list while somebody proves himself */
 	uint64_t timer_us;
+	struct flow flow;
 	/* both: */
 	struct shown_counters shown;
 	bool shows_remote; /* worker: is one shown at present? */
+};
+
+/** What the control thread has to say to a stream's worker; bits. */
+enum stream_notes {
+	STREAM_LOOK = 1, /* at the settings, though no packet comes */
+	STREAM_CLOSE = 2
 };
 
 struct media_stream {
@@ -82,13 +90,17 @@ struct media_stream {
 	uint32_t applied; /* version of the settings */
 	struct stream_settings settings;
 	struct list in_session; /* worker's list of those that had packets */
+	bool finishing;         /* to be closed when its flows are back */
 	/* control: */
 	struct stream_settings wanted;
 	struct list in_media;
 	bool closing;
 	media_closed_h *closed;
 	void *closed_arg;
-	/* whoever has the stream while it is being closed: */
+	/* both: */
+	_Atomic unsigned flows; /* ports whose flow is not FLOW_NONE */
+	_Atomic unsigned notes; /* enum stream_notes; in the queue if any */
+	/* in the worker's queue of notes, then in that of the closed ones: */
 	struct queue_link link;
 };
 
@@ -149,6 +161,11 @@ static inline void count_up(_Atomic uint64_t *counter, uint64_t by)
 static inline uint64_t count_read(const _Atomic uint64_t *counter)
 {
 	return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+static inline const struct port *media_port_other_const(const struct port *c)
+{
+	return &c->stream->ports[party_other(c->party)][c->component];
 }
 
 static inline struct port *media_port_other(struct port *c)

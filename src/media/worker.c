@@ -46,12 +46,18 @@ void worker_arm(struct worker *w, struct port *c)
 	list_add_tail(&w->timers, &c->timer);
 }
 
+static bool has_mail(const struct worker *w)
+{
+	return w->notes_left || w->news_left || queue_has_items(&w->notes) ||
+	       queue_has_items(&w->news);
+}
+
 static int wait_ms(const struct worker *w)
 {
 	const struct list *first = list_first(&w->timers);
 	const struct port *c;
 
-	if (w->closing || queue_has_items(&w->commands))
+	if (has_mail(w))
 		return 0;
 	if (!first)
 		return -1;
@@ -90,36 +96,81 @@ static void close_sockets(struct worker *w, struct media_stream *stream)
 	count_up(&w->sockets_closed, PARTY_COUNT * COMPONENT_COUNT);
 }
 
-static void close_stream(struct worker *w, struct media_stream *stream)
+static void finish_stream(struct worker *w, struct media_stream *stream)
 {
-	/* One that never went live has no sockets of its own. */
-	if (latch_version(&stream->settings_latch) > 0) {
-		path_finish(w, stream);
-		close_sockets(w, stream);
-		media_stream_leave_session(stream);
-	}
+	path_finish(w, stream);
+	close_sockets(w, stream);
+	media_stream_leave_session(stream);
 	if (queue_push(w->done, &stream->link))
 		eventfd_write(w->done_fd, 1);
 }
 
+static void close_stream(struct worker *w, struct media_stream *stream)
+{
+	/* One that never went live has no sockets of its own. */
+	if (latch_version(&stream->settings_latch) == 0) {
+		if (queue_push(w->done, &stream->link))
+			eventfd_write(w->done_fd, 1);
+		return;
+	}
+	if (flow_all_back(w, stream))
+		finish_stream(w, stream);
+}
+
+static struct queue_link *take_one(struct queue *queue,
+				   struct queue_link **left)
+{
+	struct queue_link *link;
+
+	if (!*left)
+		*left = queue_take_all(queue);
+	link = *left;
+	if (link)
+		*left = link->next;
+	return link;
+}
+
 /* A few in each turn: thousands of sessions may end at once, and those that go
  * on must not wait for all of them. */
-static void run_commands(struct worker *w)
+static void read_notes(struct worker *w)
 {
 	for (unsigned i = 0; i < CLOSE_PER_TURN; i++) {
-		struct queue_link *link;
+		struct queue_link *link = take_one(&w->notes, &w->notes_left);
+		struct media_stream *stream;
+		unsigned notes;
 
-		if (!w->closing)
-			w->closing = queue_take_all(&w->commands);
-		link = w->closing;
 		if (!link)
 			return;
-		w->closing = link->next;
-		close_stream(w, container_of(link, struct media_stream, link));
+		stream = container_of(link, struct media_stream, link);
+		notes = atomic_exchange(&stream->notes, 0);
+		if (notes & STREAM_CLOSE)
+			close_stream(w, stream);
+		else if (latch_version(&stream->settings_latch) !=
+			 stream->applied)
+			media_stream_apply_settings(stream);
 	}
 }
 
-/* Commands come last: events of this turn may be of a stream that one closes.
+static void read_news(struct worker *w)
+{
+	for (unsigned i = 0; i < NEWS_PER_TURN; i++) {
+		struct queue_link *link = take_one(&w->news, &w->news_left);
+		struct engine_item *item;
+		struct port *port;
+
+		if (!link)
+			return;
+		item = container_of(link, struct engine_item, to_worker);
+		port = container_of(item, struct port, flow.item);
+		flow_news(w, port, engine_item_news(item));
+		if (port->stream->finishing &&
+		    atomic_load(&port->stream->flows) == 0)
+			finish_stream(w, port->stream);
+	}
+}
+
+/* Notes and news come last: events of this turn may be of a stream that one
+ * closes.
  * @return whether there were packets */
 static bool run_turn(struct worker *w, const struct epoll_event *events,
 		     int count)
@@ -138,7 +189,8 @@ static bool run_turn(struct worker *w, const struct epoll_event *events,
 	run_timers(w);
 	if (woken)
 		eventfd_read(w->wake_fd, &ignored);
-	run_commands(w);
+	read_notes(w);
+	read_news(w);
 	return count > woken;
 }
 
@@ -170,7 +222,8 @@ static void *run(void *arg)
 		w->now_us = clock_mono_us();
 		w->turn++;
 		gather = run_turn(w, events, count) && count < EVENTS_MAX &&
-			 !w->closing && w->now_us - before_us < 2 * GATHER_US;
+			 !w->notes_left && !w->news_left &&
+			 w->now_us - before_us < 2 * GATHER_US;
 	}
 	return NULL;
 }
@@ -203,9 +256,16 @@ static void wake(struct worker *w)
 	eventfd_write(w->wake_fd, 1);
 }
 
-void worker_close(struct worker *w, struct media_stream *stream)
+void worker_note(struct worker *w, struct media_stream *stream, unsigned notes)
 {
-	if (queue_push(&w->commands, &stream->link))
+	if (atomic_fetch_or(&stream->notes, notes) == 0 &&
+	    queue_push(&w->notes, &stream->link))
+		wake(w);
+}
+
+void worker_news(struct worker *w, struct engine_item *item)
+{
+	if (queue_push(&w->news, &item->to_worker))
 		wake(w);
 }
 
@@ -274,12 +334,16 @@ int worker_start(struct worker *w, unsigned index)
 
 void worker_stop(struct worker *w)
 {
-	if (w->started) {
-		atomic_store_explicit(&w->stop, true, memory_order_release);
-		wake(w);
-		pthread_join(w->thread, NULL);
-		w->started = false;
-	}
+	if (!w->started)
+		return;
+	atomic_store_explicit(&w->stop, true, memory_order_release);
+	wake(w);
+	pthread_join(w->thread, NULL);
+	w->started = false;
+}
+
+void worker_done(struct worker *w)
+{
 	closep(&w->epoll_fd);
 	closep(&w->wake_fd);
 	w->epoll_fd = -1;

@@ -23,6 +23,9 @@
 /** So many streams are closed in each turn of the loop. */
 #define CLOSE_PER_TURN 16
 
+/** And so many flows are installed or settled. */
+#define NEWS_PER_TURN 32
+
 /** Room for one datagram: the largest that UDP can carry, rounded up. */
 #define BATCH_SLOT 65536
 
@@ -59,10 +62,13 @@ struct worker {
 	struct batch batch;
 	struct list timers; /* components, the earliest first */
 	struct held_budget held;
-	struct queue_link *closing; /* taken from commands, not closed yet */
+	struct queue_link *notes_left; /* taken from notes, not read yet */
+	struct queue_link *news_left;  /* the same of the engine's */
+	bool installing;               /* flow.c: do not begin another */
 	/* both: */
 	_Atomic bool stop;
-	struct queue commands; /* streams to close */
+	struct queue notes; /* streams that the control thread has noted */
+	struct queue news;  /* engine items that there is news of */
 	_Atomic uint64_t packets, bytes, sockets_closed;
 	_Atomic uint64_t drops[DROP_COUNT];
 	/* control: */
@@ -78,14 +84,26 @@ struct worker {
  */
 int worker_start(struct worker *worker, unsigned index);
 
-/** Stop the thread, wait for its end, and free what it used. */
+/** Stop the thread and wait for its end. */
 void worker_stop(struct worker *worker);
+
+/** Free what it used, once nobody wakes it any more. */
+void worker_done(struct worker *worker);
 
 /** Put the four sockets into the epoll set. @return 0, or the error of epoll */
 int worker_watch(struct worker *worker, struct media_stream *stream);
 
-/** Ask for a stream to be closed; it comes back in the queue of done ones. */
-void worker_close(struct worker *worker, struct media_stream *stream);
+/**
+ * Tell the worker something of a stream. One that is to be closed comes back in
+ * the queue of done ones; nothing may be noted of it any more.
+ *
+ * @param notes  Of enum stream_notes
+ */
+void worker_note(struct worker *worker, struct media_stream *stream,
+		 unsigned notes);
+
+/** There is news of an engine's item; any thread. */
+void worker_news(struct worker *worker, struct engine_item *item);
 
 /* worker: */
 

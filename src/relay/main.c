@@ -119,6 +119,19 @@ static void on_drain(int signal_number, void *arg)
 	leave_if_empty(relay);
 }
 
+/* Calls work all the same, at the speed of userspace. */
+static void warn_without_engine(const struct relay *relay)
+{
+	struct media_engine_status status;
+
+	media_engine_status(relay->media, &status);
+	if (relay->conf->forwarding != CONF_FORWARDING_USERSPACE &&
+	    strcmp(status.name, "userspace") == 0)
+		log_warning("the kernel forwards nothing, media goes through "
+			    "userspace: %s",
+			    status.reason);
+}
+
 static int start_media(struct relay *relay)
 {
 	const struct conf_relay *conf = relay->conf;
@@ -134,6 +147,17 @@ static int start_media(struct relay *relay)
 				.range_count =
 					conf->routable_private_ranges.count,
 			},
+		.engine =
+			{
+				.forwarding =
+					(enum media_forwarding)conf->forwarding,
+				.interfaces = conf->forwarding_interfaces,
+				.local = relay->ip,
+				.port_first = conf->port_range.first,
+				.port_end = conf->port_range.end,
+				.tos = conf->tos,
+				.lease_us = conf->restart_grace_us,
+			},
 	};
 	int r;
 
@@ -143,6 +167,13 @@ static int start_media(struct relay *relay)
 			       (int)CONF_LEARNING_FIRST_PACKET ==
 				       (int)LEARNING_FIRST_PACKET,
 		       "the configuration names the modes in the same order");
+	_Static_assert((int)CONF_FORWARDING_AUTO == (int)FORWARDING_AUTO &&
+			       (int)CONF_FORWARDING_XDP ==
+				       (int)FORWARDING_XDP &&
+			       (int)CONF_FORWARDING_TC == (int)FORWARDING_TC &&
+			       (int)CONF_FORWARDING_USERSPACE ==
+				       (int)FORWARDING_USERSPACE,
+		       "the same for what forwards");
 	_Static_assert(CONF_MAX_RANGES <= LEARNING_MAX_RANGES,
 		       "all configured ranges have room");
 	memcpy(config.learning.ranges, conf->routable_private_ranges.networks,
@@ -153,6 +184,7 @@ static int start_media(struct relay *relay)
 		log_error("cannot start the media workers: %s", strerror(-r));
 		return r;
 	}
+	warn_without_engine(relay);
 	return watch_new(&relay->media_watch, relay->loop,
 			 media_event_fd(relay->media), media_ready, relay);
 }
@@ -270,20 +302,23 @@ static void log_ready(const struct relay *relay)
 {
 	CLEANUP(buf_done) struct buf status = {0};
 	struct session_counts counts;
+	struct media_engine_status engine;
 	struct media_totals totals;
 	char bound[ADDR_TEXT_SIZE], shown[ADDR_TEXT_SIZE];
 
 	sessions_count(relay->sessions, &counts);
 	media_read_totals(relay->media, &totals);
+	media_engine_status(relay->media, &engine);
 	buf_printf(&status, "media on %s", ip_format(&relay->ip, bound));
 	if (!ip_equal(&relay->ip, &relay->shown_ip))
 		buf_printf(&status, " (shown as %s)",
 			   ip_format(&relay->shown_ip, shown));
 	buf_printf(&status,
-		   ", %zu port pairs from %u, %u workers, engine userspace, "
+		   ", %zu port pairs from %u, %u workers, engine %s (%s), "
 		   "%zu dispatchers configured",
 		   counts.ports_total, relay->conf->port_range.first,
-		   totals.worker_count, relay->conf->dispatchers.count);
+		   totals.worker_count, engine.name, engine.reason,
+		   relay->conf->dispatchers.count);
 	daemon_ready(relay->daemon, status.data);
 }
 

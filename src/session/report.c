@@ -178,10 +178,21 @@ static void add_party(struct buf *out, const struct stream *stream,
 		   rtp->packets + rtcp->packets, dropped);
 }
 
+static bool in_kernel(const struct media_snapshot *media)
+{
+	uint64_t packets = 0;
+
+	for (int party = 0; party < PARTY_COUNT; party++)
+		for (int i = 0; i < COMPONENT_COUNT; i++)
+			packets += media->from[party][i].kernel_packets;
+	return packets > 0;
+}
+
 void session_log_ended(const struct session *session)
 {
 	CLEANUP(buf_done) struct buf line = {0};
 	struct ip_addr relay = session->sessions->config.advertised_ip;
+	const char *engine = "userspace";
 	char ip[ADDR_TEXT_SIZE];
 
 	if (!ip_is_set(&relay))
@@ -192,16 +203,18 @@ void session_log_ended(const struct session *session)
 		struct media_snapshot media;
 
 		stream_read(stream, &media);
+		if (in_kernel(&media))
+			engine = media_engine_name(session->sessions->media);
 		buf_printf(&line, "; %s %s", stream->type,
 			   stream_status_name(stream_status(stream)));
 		for (int i = 0; i < PARTY_COUNT; i++)
 			add_party(&line, stream, &media, (enum party)i);
 	}
 	log_info("[%s] session ended: %s, after %" PRId64
-		 " s, relay %s, engine userspace%s",
+		 " s, relay %s, engine %s%s",
 		 session->call_id, end_name(session->end),
 		 session->start_mono_us ? whole_seconds(session->start_mono_us,
 							session->ended_us)
 					: 0,
-		 ip_format(&relay, ip), line.data ? line.data : "");
+		 ip_format(&relay, ip), engine, line.data ? line.data : "");
 }

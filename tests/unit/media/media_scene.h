@@ -51,6 +51,7 @@ static inline struct media *start_media_forgetting(uint64_t settle_us,
 {
 	const struct media_config config = {
 		.worker_count = 2,
+		.engine.forwarding = FORWARDING_USERSPACE,
 		.learning = {.mode = LEARNING_SAFE,
 			     .settle_us = settle_us,
 			     .rebind_silence_us = 200000,

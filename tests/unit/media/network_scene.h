@@ -17,8 +17,8 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "media/interfaces.h"
-#include "media/netlink.h"
+#include "media/kernel/interfaces.h"
+#include "media/kernel/netlink.h"
 #include "test.h"
 
 #define DEADLINE_US (20 * US_PER_S)

@@ -2,9 +2,9 @@
 
 #include <linux/neighbour.h>
 
-#include "media/next_hop.h"
-#include "media/route.h"
-#include "media/route_query.h"
+#include "media/kernel/next_hop.h"
+#include "media/kernel/route.h"
+#include "media/kernel/route_query.h"
 
 /* Here 192.0.2.1 and 2001:db8::1, there .2 and .3, on m0 and "peer". */
 struct scene {

@@ -2,7 +2,7 @@
 #include <linux/neighbour.h>
 #include <net/if_arp.h>
 
-#include "media/route.h"
+#include "media/kernel/route.h"
 #include "network_scene.h"
 
 static struct nlmsghdr *route_message(struct message *m)

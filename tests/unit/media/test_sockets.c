@@ -245,7 +245,8 @@ static void read_status(const char *task, const char *format, char text[64])
 static void
 test_there_is_a_named_worker_without_signals_for_each_core(void **state)
 {
-	const struct media_config config = {0};
+	const struct media_config config = {.engine.forwarding =
+						    FORWARDING_USERSPACE};
 	struct media_totals totals;
 	unsigned workers = 0;
 	struct media *media;

@@ -60,6 +60,7 @@ static inline int begin_with(void **state, uint32_t port_first,
 	static struct world world;
 	struct media_config media = {
 		.worker_count = 1,
+		.engine.forwarding = FORWARDING_USERSPACE,
 		.learning = {.settle_us = 300000,
 			     .rebind_silence_us = 200000,
 			     .rtcp_forget_us = 60 * US_PER_S,

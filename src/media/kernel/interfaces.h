@@ -1,6 +1,7 @@
 #pragma once
 /**
- * @file media/interfaces.h  The network interfaces of this network namespace
+ * @file media/kernel/interfaces.h  The network interfaces of this network
+ * namespace
  *
  * A table that follows the kernel by rtnetlink. Not every change of an XDP
  * program is an event: one by a BPF link is none, and one to an interface that

@@ -1,4 +1,4 @@
-#include "media/netlink.h"
+#include "media/kernel/netlink.h"
 
 #include <errno.h>
 #include <string.h>

@@ -1,11 +1,11 @@
-#include "media/neighbours.h"
+#include "media/kernel/neighbours.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
-#include "media/route_query.h"
+#include "media/kernel/route_query.h"
 
 #define SERVED_AT_ONCE 512
 #define KEEP_ALIVE_US (16 * US_PER_S) /* and up to 7 s more, by the hash */

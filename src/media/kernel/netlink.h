@@ -1,6 +1,7 @@
 #pragma once
 /**
- * @file media/netlink.h  rtnetlink sockets: events, and questions to the kernel
+ * @file media/kernel/netlink.h  rtnetlink sockets: events, and questions to the
+ * kernel
  *
  * Over libmnl. The kernel answers a question inside the send call, so nothing
  * here waits for anything but, briefly, a lock of the kernel. Messages are

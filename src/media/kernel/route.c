@@ -1,11 +1,11 @@
-#include "media/route.h"
+#include "media/kernel/route.h"
 
 #include <errno.h>
 #include <linux/neighbour.h>
 #include <net/if_arp.h>
 #include <string.h>
 
-#include "media/netlink.h"
+#include "media/kernel/netlink.h"
 
 static size_t ip_len(uint8_t family)
 {

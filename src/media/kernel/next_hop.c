@@ -1,14 +1,14 @@
-#include "media/next_hop.h"
+#include "media/kernel/next_hop.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
-#include "media/neighbours.h"
-#include "media/netlink.h"
-#include "media/route.h"
-#include "media/route_query.h"
+#include "media/kernel/neighbours.h"
+#include "media/kernel/netlink.h"
+#include "media/kernel/route.h"
+#include "media/kernel/route_query.h"
 
 #define LOOKUPS_AT_ONCE 256
 #define NEIGHBOURS_AT_ONCE 1024

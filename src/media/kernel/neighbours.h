@@ -1,6 +1,7 @@
 #pragma once
 /**
- * @file media/neighbours.h  The neighbours in use: their MACs, kept alive
+ * @file media/kernel/neighbours.h  The neighbours in use: their MACs, kept
+ * alive
  *
  * The kernel resolves and probes a neighbour for packets that its stack sends.
  * Ours pass the stack by, so it is told in their place (NTF_USE), for each
@@ -13,10 +14,10 @@
 #include "base/addr.h"
 #include "base/hash.h"
 #include "base/list.h"
-#include "media/interfaces.h"
-#include "media/netlink.h"
-#include "media/next_hop.h"
-#include "media/route.h"
+#include "media/kernel/interfaces.h"
+#include "media/kernel/netlink.h"
+#include "media/kernel/next_hop.h"
+#include "media/kernel/route.h"
 
 struct neighbour {
 	struct list users;             /* links of the owner; never empty */

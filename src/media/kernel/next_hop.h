@@ -1,6 +1,7 @@
 #pragma once
 /**
- * @file media/next_hop.h  The way of a packet to a destination: interface, MACs
+ * @file media/kernel/next_hop.h  The way of a packet to a destination:
+ * interface, MACs
  *
  * What the kernel would do with a packet that is sent from here, asked for
  * (RTM_GETROUTE with our source) and followed by events, for programs that
@@ -17,7 +18,7 @@
 #include "base/addr.h"
 #include "base/hash.h"
 #include "base/list.h"
-#include "media/interfaces.h"
+#include "media/kernel/interfaces.h"
 
 #define NEXT_HOPS_MAX 65536
 

@@ -1,6 +1,7 @@
 #pragma once
 /**
- * @file media/route.h  What rtnetlink says of routes and neighbours, and means
+ * @file media/kernel/route.h  What rtnetlink says of routes and neighbours, and
+ * means
  *
  * Decoders of messages and the decisions of next_hop.h, as pure functions.
  */
@@ -8,8 +9,8 @@
 #include <stdint.h>
 
 #include "base/addr.h"
-#include "media/interfaces.h"
-#include "media/next_hop.h"
+#include "media/kernel/interfaces.h"
+#include "media/kernel/next_hop.h"
 
 struct nlmsghdr;
 

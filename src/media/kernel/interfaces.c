@@ -1,4 +1,4 @@
-#include "media/interfaces.h"
+#include "media/kernel/interfaces.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -10,7 +10,7 @@
 
 #include "base/hash.h"
 #include "base/list.h"
-#include "media/netlink.h"
+#include "media/kernel/netlink.h"
 
 _Static_assert(INTERFACE_NAME_SIZE == IFNAMSIZ, "the kernel's");
 

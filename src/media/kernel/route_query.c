@@ -1,4 +1,4 @@
-#include "media/route_query.h"
+#include "media/kernel/route_query.h"
 
 #include <errno.h>
 #include <linux/neighbour.h>

@@ -1,13 +1,14 @@
 #pragma once
 /**
- * @file media/route_query.h  Questions to the kernel about one route, neighbour
+ * @file media/kernel/route_query.h  Questions to the kernel about one route,
+ * neighbour
  *
  * Each is a system call or two. See media/netlink.h.
  */
 #include <stdbool.h>
 
-#include "media/netlink.h"
-#include "media/route.h"
+#include "media/kernel/netlink.h"
+#include "media/kernel/route.h"
 
 /**
  * The route that a UDP packet from src to dst would take.

@@ -1,0 +1,542 @@
+/**
+ * @file media/kernel/kernel_engine.c  The engine that forwards in the kernel
+ *
+ * A thread of its own does what may take its time: it attaches programs, asks
+ * for routes, follows interfaces and neighbours, renews the lease, and waits
+ * for grace periods. Workers install flows and take them back themselves, by
+ * writing to the maps (flow_maps.h), and wait for nothing.
+ */
+#include <errno.h>
+#include <linux/membarrier.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "media/engine.h"
+#include "media/kernel/attach.h"
+#include "media/kernel/flow_maps.h"
+#include "media/kernel/hop_table.h"
+#include "media/kernel/interfaces.h"
+#include "media/kernel/next_hop.h"
+
+#define TICK_US US_PER_S
+#define CHECK_TICKS 5
+#define STACK_BYTES (256u * 1024)
+/* Where the kernel cannot tell when a grace period is over. */
+#define GRACE_GUESS_NS 200000000
+
+struct kernel_engine {
+	struct engine engine;
+	struct media_engine_config config;
+	char names[1024];
+	struct flow_maps *maps;
+	pthread_t thread;
+	int wake_fd;
+	bool started;
+	/* any thread: */
+	_Atomic bool stop;
+	_Atomic int forwarding; /* as it was asked for */
+	struct queue requests;  /* items, by to_engine */
+	_Atomic uint64_t flows; /* that are installed */
+	/* the engine's thread: */
+	struct interfaces *interfaces;
+	struct next_hops *next_hops;
+	struct hop_table *hops;
+	struct attachments *attachments;
+	enum media_forwarding applied;
+	uint64_t now_us, ticked_us;
+	unsigned ticks;
+	struct list watched;  /* items with silence_us */
+	uint64_t ways;        /* destinations in use */
+	bool guessed_a_grace; /* logged once */
+	/* under the lock, for the control thread: */
+	pthread_mutex_t lock;
+	struct media_engine_status status;
+	struct media_interface_status interface_status[FLOW_DEVICES];
+	unsigned interface_count;
+};
+
+static struct kernel_engine *of(const struct engine *engine)
+{
+	return container_of(engine, struct kernel_engine, engine);
+}
+
+static void wake(struct kernel_engine *k)
+{
+	eventfd_write(k->wake_fd, 1);
+}
+
+/* ---- the way to a destination ---- */
+
+static void write_hop(uint16_t index, const struct flow_hop *hop, void *arg)
+{
+	flow_maps_set_hop(arg, index, hop);
+}
+
+static uint16_t take_hop(struct kernel_engine *k, const struct destination *way)
+{
+	const struct next_hop *hop = destination_hop(way);
+	struct flow_hop entry = {0};
+
+	if (!hop)
+		return FLOW_HOP_NOWHERE;
+	memcpy(entry.dst_mac, hop->dst_mac, sizeof(entry.dst_mac));
+	memcpy(entry.src_mac, hop->src_mac, sizeof(entry.src_mac));
+	entry.ifindex = hop->ifindex;
+	entry.device =
+		attachments_device(k->attachments, hop->physical_ifindex);
+	entry.vlan = hop->has_vlan ? htons(hop->vlan_id) : 0;
+	entry.mtu = hop->mtu < UINT16_MAX ? (uint16_t)hop->mtu : UINT16_MAX;
+	return hop_table_take(k->hops, &entry, k->now_us);
+}
+
+/* Lead all flows of a destination by the hop that it has now. A worker that is
+ * installing one looks at item->hop again afterwards: see add(). */
+static void point(struct kernel_engine *k, struct destination *way)
+{
+	uint16_t before = (uint16_t)way->hop_index;
+	uint16_t after = take_hop(k, way);
+
+	way->hop_index = after;
+	list_for_each (link, &way->users) {
+		struct engine_item *item =
+			list_item(link, struct engine_item, in_way);
+
+		atomic_store(&item->hop, after);
+		flow_maps_move(k->maps, &item->local, before, after);
+	}
+	hop_table_put(k->hops, before, k->now_us);
+}
+
+static void way_changed(struct destination *way, void *arg)
+{
+	char text[ADDR_TEXT_SIZE];
+
+	log_debug("way to %s: %s", ip_format(&way->dst, text),
+		  next_hop_problem_name(destination_problem(way)));
+	point(arg, way);
+}
+
+static void find_way(struct kernel_engine *k, struct engine_item *item)
+{
+	int r = next_hops_take(k->next_hops, &item->destination.ip,
+			       &item->source, k->now_us, &item->way);
+
+	if (r < 0) {
+		/* The packets go on through userspace. */
+		item->way = NULL;
+		atomic_store(&item->hop, FLOW_HOP_NOWHERE);
+		return;
+	}
+	if (list_empty(&item->way->users)) {
+		k->ways++;
+		point(k, item->way);
+	}
+	list_add_tail(&item->way->users, &item->in_way);
+	atomic_store(&item->hop, (uint16_t)item->way->hop_index);
+}
+
+static void leave_way(struct kernel_engine *k, struct engine_item *item)
+{
+	struct destination *way = item->way;
+
+	item->way = NULL;
+	list_del(&item->in_watched);
+	if (!way)
+		return;
+	list_del(&item->in_way);
+	if (list_empty(&way->users)) {
+		hop_table_put(k->hops, (uint16_t)way->hop_index, k->now_us);
+		way->hop_index = FLOW_HOP_UP;
+		k->ways--;
+	}
+	next_hops_put(k->next_hops, way);
+}
+
+/* ---- what workers ask ---- */
+
+/* No program that began before this call is running after it: XDP and TC run
+ * under RCU. */
+static void wait_grace(struct kernel_engine *k)
+{
+	const struct timespec guess = {.tv_nsec = GRACE_GUESS_NS};
+
+	if (syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) == 0)
+		return;
+	if (!k->guessed_a_grace)
+		log_debug("membarrier: %s: grace periods are guessed",
+			  strerror(errno));
+	k->guessed_a_grace = true;
+	(void)clock_nanosleep(CLOCK_MONOTONIC, 0, &guess, NULL);
+}
+
+static void serve_requests(struct kernel_engine *k)
+{
+	struct queue_link *link = queue_take_all(&k->requests);
+	struct queue_link *settling = NULL;
+
+	while (link) {
+		struct engine_item *item =
+			container_of(link, struct engine_item, to_engine);
+
+		link = link->next;
+		if (item->settles) {
+			leave_way(k, item);
+			item->to_engine.next = settling;
+			settling = &item->to_engine;
+			continue;
+		}
+		find_way(k, item);
+		if (item->silence_us > 0)
+			list_add_tail(&k->watched, &item->in_watched);
+		engine_tell(&k->engine, item, ENGINE_ANSWERED);
+	}
+	if (settling)
+		wait_grace(k);
+	while (settling) {
+		struct engine_item *item =
+			container_of(settling, struct engine_item, to_engine);
+
+		settling = settling->next;
+		engine_tell(&k->engine, item, ENGINE_SETTLED);
+	}
+}
+
+/* ---- the thread ---- */
+
+static void publish_status(struct kernel_engine *k)
+{
+	struct media_engine_status s = {0};
+	struct hop_table_counts hops;
+	unsigned xdp = attachments_count(k->attachments, ATTACH_XDP);
+	unsigned tc = attachments_count(k->attachments, ATTACH_TC);
+
+	hop_table_count(k->hops, &hops);
+	s.name = xdp && tc ? "xdp+tc" : xdp ? "xdp" : tc ? "tc" : "userspace";
+	(void)snprintf(s.reason, sizeof(s.reason), "forwarding = %s",
+		       media_forwarding_name(k->applied));
+	s.hops = hops.used;
+	s.destinations = k->ways;
+	pthread_mutex_lock(&k->lock);
+	k->status = s;
+	k->interface_count = 0;
+	while (k->interface_count < FLOW_DEVICES &&
+	       attachments_status(k->attachments, k->interface_count,
+				  &k->interface_status[k->interface_count]))
+		k->interface_count++;
+	pthread_mutex_unlock(&k->lock);
+}
+
+static void apply_forwarding(struct kernel_engine *k)
+{
+	enum media_forwarding wanted =
+		(enum media_forwarding)atomic_load(&k->forwarding);
+
+	if (wanted == k->applied)
+		return;
+	k->applied = wanted;
+	attachments_apply(k->attachments, wanted, k->now_us);
+	publish_status(k);
+}
+
+static void interface_changed(const struct interface *interface, bool is_gone,
+			      void *arg)
+{
+	struct kernel_engine *k = arg;
+
+	attachments_interface_changed(k->attachments, interface, is_gone,
+				      k->now_us);
+	next_hops_link_changed(k->next_hops, interface->ifindex);
+	publish_status(k);
+}
+
+static void watch_silence(struct kernel_engine *k)
+{
+	list_for_each (link, &k->watched) {
+		struct engine_item *item =
+			list_item(link, struct engine_item, in_watched);
+		struct engine_counters c;
+
+		flow_maps_read(k->maps, &item->local, k->now_us, &c);
+		if (c.heard_us > 0 &&
+		    k->now_us >= c.heard_us + item->silence_us)
+			engine_tell(&k->engine, item, ENGINE_SILENT);
+	}
+}
+
+static void tick(struct kernel_engine *k)
+{
+	k->ticked_us = k->now_us;
+	flow_maps_renew(k->maps, k->now_us, k->config.lease_us);
+	next_hops_tick(k->next_hops, k->now_us);
+	watch_silence(k);
+	if (++k->ticks % CHECK_TICKS == 0)
+		attachments_check(k->attachments, k->now_us);
+	publish_status(k);
+}
+
+static int wait_ms(const struct kernel_engine *k)
+{
+	uint64_t next_us = k->ticked_us + TICK_US;
+	uint64_t hops_us = next_hops_wait_us(k->next_hops, k->now_us);
+	uint64_t wait_us = next_us > k->now_us ? next_us - k->now_us : 0;
+
+	if (hops_us < wait_us)
+		wait_us = hops_us;
+	return (int)((wait_us + US_PER_MS - 1) / US_PER_MS);
+}
+
+static void *run(void *arg)
+{
+	struct kernel_engine *k = arg;
+	struct pollfd fds[] = {
+		{.fd = k->wake_fd, .events = POLLIN},
+		{.fd = interfaces_fd(k->interfaces), .events = POLLIN},
+		{.fd = next_hops_fd(k->next_hops), .events = POLLIN},
+	};
+	eventfd_t ignored;
+
+	while (!atomic_load(&k->stop)) {
+		(void)poll(fds, ARRAY_SIZE(fds), wait_ms(k));
+		k->now_us = clock_mono_us();
+		if (fds[0].revents)
+			eventfd_read(k->wake_fd, &ignored);
+		if (fds[1].revents)
+			(void)interfaces_dispatch(k->interfaces);
+		if (fds[2].revents)
+			next_hops_dispatch(k->next_hops, k->now_us);
+		if (next_hops_wait_us(k->next_hops, k->now_us) == 0)
+			next_hops_tick(k->next_hops, k->now_us);
+		apply_forwarding(k);
+		serve_requests(k);
+		if (k->now_us >= k->ticked_us + TICK_US)
+			tick(k);
+	}
+	return NULL;
+}
+
+/* ---- the interface ---- */
+
+static void kernel_reset(struct engine *engine, const struct endpoint *local)
+{
+	flow_maps_reset(of(engine)->maps, local);
+}
+
+static void kernel_read(const struct engine *engine,
+			const struct endpoint *local, uint64_t now_us,
+			struct engine_counters *ret)
+{
+	flow_maps_read(of(engine)->maps, local, now_us, ret);
+}
+
+static void request(struct kernel_engine *k, struct engine_item *item,
+		    bool settles)
+{
+	item->settles = settles;
+	if (queue_push(&k->requests, &item->to_engine))
+		wake(k);
+}
+
+static void kernel_ask(struct engine *engine, struct engine_item *item)
+{
+	request(of(engine), item, /* settles= */ false);
+}
+
+static void kernel_settle(struct engine *engine, struct engine_item *item)
+{
+	request(of(engine), item, /* settles= */ true);
+}
+
+static void kernel_add(struct engine *engine, struct engine_item *item,
+		       const struct engine_flow *flow)
+{
+	struct kernel_engine *k = of(engine);
+	uint16_t hop = atomic_load(&item->hop);
+	uint16_t now;
+
+	flow_maps_add(k->maps, item, flow, hop);
+	/* The way may have changed while the flow could not be moved yet. */
+	while ((now = atomic_load(&item->hop)) != hop) {
+		flow_maps_move(k->maps, &item->local, hop, now);
+		hop = now;
+	}
+	atomic_fetch_add(&k->flows, 1);
+}
+
+static void kernel_del(struct engine *engine, struct engine_item *item)
+{
+	struct kernel_engine *k = of(engine);
+
+	flow_maps_del(k->maps, &item->local);
+	atomic_fetch_sub(&k->flows, 1);
+}
+
+static void kernel_set_forwarding(struct engine *engine,
+				  enum media_forwarding forwarding)
+{
+	struct kernel_engine *k = of(engine);
+
+	atomic_store(&k->forwarding, (int)forwarding);
+	wake(k);
+}
+
+static void kernel_status(const struct engine *engine,
+			  struct media_engine_status *ret)
+{
+	struct kernel_engine *k = of(engine);
+	uint64_t stats[FLOW_STATS];
+
+	_Static_assert((int)FLOW_STATS <= MEDIA_ENGINE_STATS, "all have room");
+	pthread_mutex_lock(&k->lock);
+	*ret = k->status;
+	pthread_mutex_unlock(&k->lock);
+	ret->flows = atomic_load(&k->flows);
+	flow_maps_read_stats(k->maps, stats);
+	ret->stat_count = FLOW_STATS;
+	for (unsigned i = 0; i < FLOW_STATS; i++) {
+		ret->stats[i].name = flow_stat_name((enum flow_stat)i);
+		ret->stats[i].value = stats[i];
+	}
+}
+
+static bool kernel_interface(const struct engine *engine, unsigned index,
+			     struct media_interface_status *ret)
+{
+	struct kernel_engine *k = of(engine);
+	bool found;
+
+	pthread_mutex_lock(&k->lock);
+	found = index < k->interface_count;
+	if (found)
+		*ret = k->interface_status[index];
+	pthread_mutex_unlock(&k->lock);
+	return found;
+}
+
+static void kernel_close(struct engine *engine)
+{
+	struct kernel_engine *k = of(engine);
+
+	if (k->started) {
+		atomic_store(&k->stop, true);
+		wake(k);
+		pthread_join(k->thread, NULL);
+	}
+	attachments_free(k->attachments);
+	next_hops_free(k->next_hops);
+	interfaces_free(k->interfaces);
+	hop_table_free(k->hops);
+	flow_maps_free(k->maps);
+	closep(&k->wake_fd);
+	pthread_mutex_destroy(&k->lock);
+	free(k);
+}
+
+static const struct engine_ops kernel_ops = {
+	.close = kernel_close,
+	.reset = kernel_reset,
+	.read = kernel_read,
+	.ask = kernel_ask,
+	.add = kernel_add,
+	.del = kernel_del,
+	.settle = kernel_settle,
+	.set_forwarding = kernel_set_forwarding,
+	.status = kernel_status,
+	.interface = kernel_interface,
+};
+
+static int start_thread(struct kernel_engine *k)
+{
+	sigset_t all, before;
+	pthread_attr_t attr;
+	int error = pthread_attr_init(&attr);
+
+	if (error)
+		return -error;
+	pthread_attr_setstacksize(&attr, STACK_BYTES);
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	error = pthread_create(&k->thread, &attr, run, k);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	pthread_attr_destroy(&attr);
+	if (error)
+		return -error;
+	k->started = true;
+	pthread_setname_np(k->thread, "engine");
+	return 0;
+}
+
+static int open_netlink(struct kernel_engine *k, const char **ret_why)
+{
+	int r = interfaces_new(&k->interfaces, interface_changed, k);
+
+	*ret_why = "the interfaces cannot be read";
+	if (r < 0)
+		return r;
+	*ret_why = "the routes cannot be read";
+	return next_hops_new(&k->next_hops, k->interfaces, way_changed, k);
+}
+
+static int open_rest(struct kernel_engine *k, const char **ret_why)
+{
+	int r = open_netlink(k, ret_why);
+
+	if (r < 0)
+		return r;
+	*ret_why = "out of memory";
+	if (hop_table_new(&k->hops, write_hop, k->maps) < 0 ||
+	    attachments_new(&k->attachments, k->maps, k->interfaces, k->names) <
+		    0)
+		return -ENOMEM;
+	k->now_us = clock_mono_us();
+	k->ticked_us = k->now_us;
+	flow_maps_renew(k->maps, k->now_us, k->config.lease_us);
+	k->applied = k->config.forwarding;
+	atomic_store(&k->forwarding, (int)k->applied);
+	attachments_apply(k->attachments, k->applied, k->now_us);
+	publish_status(k);
+	*ret_why = "its thread cannot be started";
+	return start_thread(k);
+}
+
+int kernel_engine_open(struct engine **ret,
+		       const struct media_engine_config *config,
+		       engine_news_h *news, void *arg, char *ret_why,
+		       size_t why_size)
+{
+	struct kernel_engine *k = calloc(1, sizeof(*k));
+	const char *why;
+	int r;
+
+	(void)snprintf(ret_why, why_size, "out of memory");
+	if (!k)
+		return -ENOMEM;
+	k->engine = (struct engine){&kernel_ops, news, arg};
+	k->config = *config;
+	(void)snprintf(k->names, sizeof(k->names), "%s",
+		       config->interfaces ? config->interfaces : "");
+	list_init(&k->watched);
+	pthread_mutex_init(&k->lock, NULL);
+	k->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	r = k->wake_fd < 0 ? -errno
+			   : flow_maps_new(&k->maps, config, ret_why, why_size);
+	if (r == 0) {
+		r = open_rest(k, &why);
+		if (r < 0)
+			(void)snprintf(ret_why, why_size, "%s: %s", why,
+				       strerror(-r));
+	}
+	if (r < 0) {
+		kernel_close(&k->engine);
+		return r;
+	}
+	*ret = &k->engine;
+	return 0;
+}
