@@ -2,6 +2,8 @@
 
 #include <errno.h>
 
+#include "media/send.h"
+
 #define UDP_HEADER_LEN 8
 #define IP4_HEADER_LEN 20
 #define IP6_HEADER_LEN 40
@@ -15,13 +17,9 @@ struct pass {
 	struct port *from, *to;
 	bool had_media;
 	int payload_type; /* -1: none in this batch */
-	unsigned header_len;
-	unsigned out_count; /* messages that wait in batch->out */
 	uint64_t first_media_us;
-	uint64_t packets, bytes;
 	uint32_t drops[DROP_COUNT];
-	struct sockaddr_storage destination;
-	socklen_t destination_len; /* 0: nowhere */
+	struct outbox out;
 };
 
 /** One packet of it. */
@@ -145,59 +143,6 @@ static struct arrival classify(const struct port *from, struct batch *b,
 	return a;
 }
 
-/* ---- send a batch ---- */
-
-static enum media_drop send_error(int error)
-{
-	switch (error) {
-	case EAGAIN:
-	case ENOBUFS:
-	case ENOMEM:
-		return DROP_SEND_FULL;
-	default:
-		return DROP_SEND_FAILED;
-	}
-}
-
-static int send_some(struct pass *pass, struct mmsghdr *from, unsigned count)
-{
-	const struct msghdr *msg = &from->msg_hdr;
-
-	if (count > 1)
-		return sendmmsg(pass->to->fd, from, count, MSG_DONTWAIT);
-	return sendto(pass->to->fd, msg->msg_iov->iov_base,
-		      msg->msg_iov->iov_len, MSG_DONTWAIT, msg->msg_name,
-		      msg->msg_namelen) < 0
-		       ? -1
-		       : 1;
-}
-
-/* sendmmsg() stops at a message that fails and tells its error only if it is
- * the first: so go on from there, and skip the one that failed. */
-static void send_batch(struct pass *pass)
-{
-	struct batch *b = &pass->worker->batch;
-	unsigned sent = 0;
-
-	while (sent < pass->out_count) {
-		int n = send_some(pass, b->out + sent, pass->out_count - sent);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0) {
-			pass->drops[send_error(errno)]++;
-			sent++;
-			continue;
-		}
-		for (int i = 0; i < n; i++)
-			pass->bytes += b->out_iov[sent + (unsigned)i].iov_len +
-				       pass->header_len;
-		pass->packets += (unsigned)n;
-		sent += (unsigned)n;
-	}
-	pass->out_count = 0;
-}
-
 /* ---- look up: what becomes of a packet ---- */
 
 static void note_media(struct pass *pass, const struct packet_facts *facts,
@@ -215,18 +160,10 @@ static void note_media(struct pass *pass, const struct packet_facts *facts,
 
 static void forward(struct pass *pass, void *data, size_t len)
 {
-	struct iovec *iov = &pass->worker->batch.out_iov[pass->out_count];
-	struct msghdr *msg = &pass->worker->batch.out[pass->out_count].msg_hdr;
-
-	if (pass->destination_len == 0) {
+	if (pass->out.destination_len == 0)
 		pass->drops[DROP_NO_DESTINATION]++;
-		return;
-	}
-	iov->iov_base = data;
-	iov->iov_len = len;
-	msg->msg_name = &pass->destination;
-	msg->msg_namelen = pass->destination_len;
-	pass->out_count++;
+	else
+		outbox_add(&pass->out, data, len);
 }
 
 static bool still_candidate(const struct held_packet *packet, void *arg)
@@ -257,7 +194,7 @@ static void settled(struct pass *pass)
 	media_port_show_remote(from);
 	if (from->held.count == 0)
 		return;
-	send_batch(pass);
+	outbox_send(&pass->out);
 	while ((packet = held_take(&from->held))) {
 		packets[count++] = packet;
 		if (!endpoint_equal(&packet->source, &from->learning.remote)) {
@@ -267,7 +204,7 @@ static void settled(struct pass *pass)
 		note_media(pass, &packet->facts, packet->arrived_us);
 		forward(pass, packet->data, packet->len);
 	}
-	send_batch(pass);
+	outbox_send(&pass->out);
 	while (count > 0)
 		held_packet_free(packets[--count], &pass->worker->held);
 }
@@ -343,11 +280,11 @@ static void account(struct pass *pass)
 	struct shown_counters *shown = &pass->from->shown;
 	struct worker *w = pass->worker;
 
-	if (pass->packets > 0) {
-		count_up(&shown->packets, pass->packets);
-		count_up(&shown->bytes, pass->bytes);
-		count_up(&w->packets, pass->packets);
-		count_up(&w->bytes, pass->bytes);
+	if (pass->out.packets > 0) {
+		count_up(&shown->packets, pass->out.packets);
+		count_up(&shown->bytes, pass->out.bytes);
+		count_up(&w->packets, pass->out.packets);
+		count_up(&w->bytes, pass->out.bytes);
 	}
 	if (pass->had_media) {
 		if (count_read(&shown->first_media_us) == 0)
@@ -360,6 +297,8 @@ static void account(struct pass *pass)
 	if (pass->payload_type >= 0)
 		atomic_store_explicit(&shown->payload_type, pass->payload_type,
 				      memory_order_relaxed);
+	pass->drops[DROP_SEND_FULL] += pass->out.full;
+	pass->drops[DROP_SEND_FAILED] += pass->out.failed;
 	for (enum media_drop why = 0; why < DROP_COUNT; why++)
 		if (pass->drops[why] > 0)
 			worker_count_drop(w, pass->from, why, pass->drops[why]);
@@ -381,16 +320,19 @@ static void start_pass(struct pass *pass, struct worker *w, struct port *from)
 		.from = from,
 		.to = to,
 		.payload_type = -1,
-		.header_len = UDP_HEADER_LEN +
-			      (stream->local[from->party].family == AF_INET
-				       ? IP4_HEADER_LEN
-				       : IP6_HEADER_LEN),
+		.out = {.worker = w,
+			.to = to,
+			.header_len =
+				UDP_HEADER_LEN +
+				(stream->local[from->party].family == AF_INET
+					 ? IP4_HEADER_LEN
+					 : IP6_HEADER_LEN)},
 	};
 	destination = learning_destination(&to->learning, w->learning, &to->sdp,
 					   to->sdp_usable, w->now_us);
 	if (destination)
-		pass->destination_len =
-			endpoint_to_sockaddr(destination, &pass->destination);
+		pass->out.destination_len = endpoint_to_sockaddr(
+			destination, &pass->out.destination);
 }
 
 unsigned path_serve(struct worker *w, struct port *from)
@@ -407,7 +349,7 @@ unsigned path_serve(struct worker *w, struct port *from)
 
 		look_up(&pass, &a);
 	}
-	send_batch(&pass);
+	outbox_send(&pass.out);
 	account(&pass);
 	flow_consider(w, from);
 	return count;

@@ -59,7 +59,8 @@ struct port {
 	uint32_t served_turn; /* of the worker's loop */
 	uint8_t burst;        /* expect more than one packet at a time */
 	bool sdp_usable;
-	struct endpoint sdp; /* of this component */
+	bool refuses_segments; /* sends nothing by UDP_SEGMENT */
+	struct endpoint sdp;   /* of this component */
 	struct learning learning;
 	struct held held;
 	struct list
