@@ -145,3 +145,7 @@ int kernel_engine_open(struct engine **ret,
 		       const struct media_engine_config *config,
 		       engine_news_h *news, void *arg, char *ret_why,
 		       size_t why_size);
+
+/** Remove the programs that a relay which was killed has left, for a start
+ * without the engine. Without the right to look, there is nothing to say. */
+void kernel_engine_sweep(const struct media_engine_config *config);

@@ -102,6 +102,11 @@ static int open_engine(struct media *media, enum media_forwarding forwarding)
 	return r;
 }
 
+void media_remove_leftovers(const struct media_engine_config *config)
+{
+	kernel_engine_sweep(config);
+}
+
 int media_set_forwarding(struct media *media, enum media_forwarding forwarding)
 {
 	struct engine *engine = atomic_load(&media->engine);

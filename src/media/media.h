@@ -128,6 +128,10 @@ struct media_totals {
  */
 int media_new(struct media **ret, const struct media_config *config);
 
+/** For a start with FORWARDING_USERSPACE: remove what a relay with the same
+ * address and ports, or any that was killed, has left in the kernel. */
+void media_remove_leftovers(const struct media_engine_config *config);
+
 /**
  * Stop the workers and close what is still open; no closed handler is called.
  * The one place where the control thread waits for the workers. NULL is fine.

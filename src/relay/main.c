@@ -179,6 +179,8 @@ static int start_media(struct relay *relay)
 	memcpy(config.learning.ranges, conf->routable_private_ranges.networks,
 	       conf->routable_private_ranges.count *
 		       sizeof(config.learning.ranges[0]));
+	if (config.engine.forwarding == FORWARDING_USERSPACE)
+		media_remove_leftovers(&config.engine);
 	r = media_new(&relay->media, &config);
 	if (r < 0) {
 		log_error("cannot start the media workers: %s", strerror(-r));

@@ -448,6 +448,18 @@ void attachments_apply(struct attachments *as, enum media_forwarding forwarding,
 		attachments_interface_changed(as, interface, false, now_us);
 }
 
+void attachments_sweep(struct attachments *as, uint64_t now_us)
+{
+	const struct interface *interface = NULL;
+
+	while ((interface = interfaces_next(as->interfaces, interface))) {
+		struct attachment nothing = {.ifindex = interface->ifindex};
+
+		memcpy(nothing.name, interface->name, sizeof(nothing.name));
+		sweep(as, &nothing, now_us);
+	}
+}
+
 void attachments_check(struct attachments *as, uint64_t now_us)
 {
 	list_for_each_safe (link, &as->list) {

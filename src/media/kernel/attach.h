@@ -50,6 +50,9 @@ struct attachments *attachments_free(struct attachments *attachments);
 void attachments_apply(struct attachments *attachments,
 		       enum media_forwarding forwarding, uint64_t now_us);
 
+/** Remove what relays that are gone have left on all interfaces. */
+void attachments_sweep(struct attachments *attachments, uint64_t now_us);
+
 /** An interface is new, has changed or is gone. */
 void attachments_interface_changed(struct attachments *attachments,
 				   const struct interface *interface,

@@ -540,3 +540,19 @@ int kernel_engine_open(struct engine **ret,
 	*ret = &k->engine;
 	return 0;
 }
+
+void kernel_engine_sweep(const struct media_engine_config *config)
+{
+	struct attachments *attachments = NULL;
+	struct interfaces *interfaces = NULL;
+	struct flow_maps *maps = NULL;
+	char why[MEDIA_REASON_SIZE];
+
+	if (flow_maps_new(&maps, config, why, sizeof(why)) == 0 &&
+	    interfaces_new(&interfaces, NULL, NULL) == 0 &&
+	    attachments_new(&attachments, maps, interfaces, "") == 0)
+		attachments_sweep(attachments, clock_mono_us());
+	attachments_free(attachments);
+	interfaces_free(interfaces);
+	flow_maps_free(maps);
+}
