@@ -128,7 +128,7 @@ static __always_inline enum frame_kind frame_read(struct frame *f, void *data,
 	if (f->eth->h_dest[0] & 1)
 		return FRAME_OTHER;
 	protocol = f->eth->h_proto;
-	len -= sizeof(struct ethhdr);
+	len -= (__u32)sizeof(struct ethhdr);
 	if (protocol == BE16(ETH_P_8021Q)) {
 		f->tag = ip;
 		ip += VLAN_TAG_LEN;
@@ -269,8 +269,10 @@ static __always_inline void copy16(__be32 *to, const __be32 *from)
 static __always_inline void rewrite_ip6(struct ipv6hdr *ip,
 					const struct flow6 *flow, __u8 tos)
 {
-	ip->priority = tos >> 4;
-	ip->flow_lbl[0] = (__u8)(tos << 4 | (ip->flow_lbl[0] & 0x0f));
+	__u8 *bytes = (__u8 *)ip; /* version, traffic class, flow label */
+
+	bytes[0] = (__u8)(0x60 | tos >> 4);
+	bytes[1] = (__u8)(tos << 4 | (bytes[1] & 0x0f));
 	ip->hop_limit--;
 	copy16(ip->saddr.in6_u.u6_addr32, flow->src);
 	copy16(ip->daddr.in6_u.u6_addr32, flow->dst);

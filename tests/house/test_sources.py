@@ -106,7 +106,8 @@ def test_no_path_of_one_machine_is_in_a_file():
 
 
 def unit_tests():
-    return [name for name in tree.ours('.c', below=('tests/unit/',)) if '/test_' in name]
+    return [name for name in tree.ours('.c', below=('tests/unit/', 'tests/bpf/'))
+            if '/test_' in name]
 
 
 def test_every_test_program_and_fuzz_target_is_built():
