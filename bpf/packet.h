@@ -191,13 +191,14 @@ static __always_inline void media_note(struct flow_counters *c, __u8 flags,
 		    f->payload_len >= UDPTL_LEN)
 			note_seq(c, FLOW_SEEN_UDPTL, 0,
 				 (__u16)(p[0] << 8 | p[1]));
-	} else if ((void *)(p + RTP_LEN) <= f->end &&
+	} else if ((void *)(p + RTCP_LEN) <= f->end &&
 		   f->payload_len >= RTCP_LEN && (p[0] & 0xc0) == 0x80) {
 		__u8 payload_type = p[1] & 0x7f;
 
 		if (payload_type >= 64 && payload_type <= 95)
 			return; /* RTCP on the port of RTP */
-		if (f->payload_len >= RTP_LEN + 4u * (p[0] & 0x0f)) {
+		if ((void *)(p + RTP_LEN) <= f->end &&
+		    f->payload_len >= RTP_LEN + 4u * (p[0] & 0x0f)) {
 			c->payload_type = payload_type;
 			note_seq(c, FLOW_SEEN_RTP,
 				 BE32(*(const __be32 *)(p + 8)),

@@ -66,6 +66,8 @@ static const struct feeds feeds[] = {
 	{"RTP above RTCP's types", {0x80, 0x80 | 96}, 32, true, true},
 	{"RTCP, the lowest type", {0x80, 192}, 32, true, false},
 	{"RTCP, a sender report", {0x80, 200}, 28, true, false},
+	{"RTCP, an empty receiver report", {0x80, 201, 0, 1}, 8, true, false},
+	{"RTCP of 11 bytes", {0x81, 203, 0, 1}, 11, true, false},
 	{"RTCP, the highest type", {0x80, 223}, 32, true, false},
 	{"RTCP that is too short", {0x80, 200}, 7, true, true},
 	{"STUN", {0, 1, 0, 12, 0x21, 0x12, 0xa4, 0x42}, 32, false, false},
