@@ -129,6 +129,27 @@ static void test_a_flood_of_one_source_leaves_room_for_others(void **state)
 	scene_each(state, spread);
 }
 
+/* Neighbours in a network, too, and the halves of an address. */
+static void addresses(struct scene *s, enum scene_program program, int family)
+{
+	struct frame_spec sent = strange(family, false);
+
+	for (size_t i = 0; i < address_len(family); i++) {
+		memset(s->strangers, 0, SCENE_PORTS * sizeof(*s->strangers));
+		for (unsigned j = 0; j < 64; j++) {
+			sent.src[i]++;
+			sent_up(s, program, &sent, 1);
+		}
+		assert_int_equal(buckets_used(s, 0, PLAIN_BUCKETS),
+				 PLAIN_BUCKETS);
+	}
+}
+
+static void test_each_byte_of_an_address_spreads_the_sources(void **state)
+{
+	scene_each(state, addresses);
+}
+
 static void stun_apart(struct scene *s, enum scene_program program, int family)
 {
 	struct frame_spec sent = strange(family, false);
@@ -262,6 +283,8 @@ int main(void)
 		cmocka_unit_test(test_who_differs_in_one_bit_is_a_stranger),
 		cmocka_unit_test(
 			test_a_flood_of_one_source_leaves_room_for_others),
+		cmocka_unit_test(
+			test_each_byte_of_an_address_spreads_the_sources),
 		cmocka_unit_test(test_stun_has_buckets_of_its_own),
 		cmocka_unit_test(test_what_only_resembles_stun_is_none),
 		cmocka_unit_test(test_a_bucket_fills_up_with_time),
