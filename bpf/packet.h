@@ -324,7 +324,7 @@ static __always_inline bool bucket_take(__u64 *full_at_ns, __u64 now_ns)
 
 	if (full < now_ns)
 		full = now_ns;
-	if (full - now_ns >= FLOW_BUCKET_BURST * FLOW_BUCKET_INTERVAL_NS)
+	if (full - now_ns > (FLOW_BUCKET_BURST - 1) * FLOW_BUCKET_INTERVAL_NS)
 		return false;
 	*full_at_ns = full + FLOW_BUCKET_INTERVAL_NS;
 	return true;
