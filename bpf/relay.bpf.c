@@ -152,7 +152,7 @@ struct match {
 	struct flow4 *flow4; /* one of the two */
 	struct flow6 *flow6;
 	struct flow_hop *hop;
-	__u64 now_ns;
+	__u64 now_ns, lease_ns;
 	__u8 tos;
 };
 
@@ -167,6 +167,8 @@ static __always_inline enum verdict find4(struct match *m,
 	hop = flow->hop;
 	if (hop == FLOW_HOP_UP || flow->local != f->ip4->daddr)
 		return UP;
+	if (m->now_ns > m->lease_ns)
+		return up(FLOW_UP_LEASE);
 	if (!flow4_is_remote(flow, f))
 		return stranger(f, index,
 				hash_source(f->ip4->saddr, f->udp->source),
@@ -189,6 +191,8 @@ static __always_inline enum verdict find6(struct match *m,
 	if (hop == FLOW_HOP_UP ||
 	    !equal16(flow->local, f->ip6->daddr.in6_u.u6_addr32))
 		return UP;
+	if (m->now_ns > m->lease_ns)
+		return up(FLOW_UP_LEASE);
 	if (!flow6_is_remote(flow, f))
 		return stranger(
 			f, index,
@@ -206,7 +210,6 @@ static __always_inline enum verdict find(struct match *m, const struct frame *f,
 	__u32 zero = 0;
 	struct flow_control *c = bpf_map_lookup_elem(&control, &zero);
 	__u32 index;
-	enum verdict verdict;
 
 	if (!c)
 		return UP;
@@ -216,11 +219,9 @@ static __always_inline enum verdict find(struct match *m, const struct frame *f,
 	m->flow4 = NULL;
 	m->flow6 = NULL;
 	m->tos = (__u8)c->tos;
+	m->lease_ns = c->lease_ns;
 	m->now_ns = bpf_ktime_get_coarse_ns();
-	verdict = kind == FRAME_UDP4 ? find4(m, f, index) : find6(m, f, index);
-	if (verdict == FORWARD && m->now_ns > c->lease_ns)
-		return up(FLOW_UP_LEASE);
-	return verdict;
+	return kind == FRAME_UDP4 ? find4(m, f, index) : find6(m, f, index);
 }
 
 /* ---- XDP ---- */

@@ -175,6 +175,11 @@ static void no_lease(struct scene *s, enum scene_program program, int family)
 	scene_expect_spec_up(s, program, &sent, FLOW_UP_LEASE);
 	s->control->lease_ns = scene_now_ns() - 1000000000;
 	scene_expect_spec_up(s, program, &sent, FLOW_UP_LEASE);
+	/* Strangers' as well: there is nobody to protect. */
+	sent.src_port++;
+	for (unsigned i = 0; i < 3 * FLOW_BUCKET_BURST; i++)
+		scene_expect_spec_up(s, program, &sent, FLOW_UP_LEASE);
+	sent.src_port--;
 	s->control->lease_ns = scene_now_ns() + 1000000000;
 	scene_expect_forwarded(s, program, &sent, &way);
 }
