@@ -122,7 +122,7 @@ struct flow_hop {
 enum flow_stat {
 	FLOW_UP_FRAGMENT,   /* UDP in fragments, to whatever address */
 	FLOW_UP_OPTIONS,    /* UDP behind IP options or extension headers */
-	FLOW_UP_MALFORMED,  /* UDP whose lengths are wrong */
+	FLOW_UP_MALFORMED,  /* UDP of wrong lengths; in IPv6 without checksum */
 	FLOW_UP_TTL,        /* TTL or hop limit ends here */
 	FLOW_UP_MTU,        /* too long for the next link */
 	FLOW_UP_NO_HOP,     /* next hop unknown, or not to be reached by XDP */

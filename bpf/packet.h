@@ -105,6 +105,9 @@ static __always_inline enum frame_kind read_udp6(struct frame *f, void *ip,
 	if (f->ip_len > left || BE16(f->udp->len) < UDP_LEN ||
 	    f->ip_len != sizeof(*ip6) + UDP_LEN + f->payload_len)
 		return FRAME_MALFORMED;
+	/* Nobody accepts this, and we send nothing of the kind (RFC 8200). */
+	if (f->udp->check == 0)
+		return FRAME_MALFORMED;
 	return FRAME_UDP6;
 }
 

@@ -459,6 +459,18 @@ static void test_a_packet_that_is_longer_than_its_frame(void **state)
 	scene_each(state, longer);
 }
 
+/* RFC 8200, section 8.1: whoever receives one drops it. */
+static void test_udp_over_ipv6_without_a_checksum(void **state)
+{
+	for (enum scene_program p = SCENE_XDP; p <= SCENE_TC; p++) {
+		struct scene *s = scene_of(state);
+		struct frame_spec sent = good(6);
+
+		sent.no_checksum = true;
+		scene_expect_spec_up(s, p, &sent, FLOW_UP_MALFORMED);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -482,6 +494,7 @@ int main(void)
 		cmocka_unit_test(test_options_of_ipv4),
 		cmocka_unit_test(test_lengths_of_ip_and_udp_that_disagree),
 		cmocka_unit_test(test_a_packet_that_is_longer_than_its_frame),
+		cmocka_unit_test(test_udp_over_ipv6_without_a_checksum),
 	};
 
 	return cmocka_run_group_tests(tests, scene_start, scene_stop);
