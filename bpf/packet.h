@@ -68,7 +68,7 @@ static __always_inline enum frame_kind read_udp4(struct frame *f, void *ip,
 	if (ip4->frag_off & BE16((__u16)~IP_DONT_FRAGMENT))
 		return FRAME_FRAGMENT;
 	if (ip4->ihl != 5)
-		return FRAME_OPTIONS;
+		return ip4->ihl < 5 ? FRAME_MALFORMED : FRAME_OPTIONS;
 	f->ip4 = ip4;
 	f->udp = ip + sizeof(*ip4);
 	f->ip_len = BE16(ip4->tot_len);

@@ -406,6 +406,20 @@ static void test_options_of_ipv4(void **state)
 	}
 }
 
+static void test_a_header_of_ipv4_that_is_too_short_for_one(void **state)
+{
+	for (enum scene_program p = SCENE_XDP; p <= SCENE_TC; p++) {
+		struct scene *s = scene_of(state);
+		uint8_t frame[FRAME_MOST], *ip;
+		size_t len = good_frame(4, frame, &ip);
+
+		for (unsigned ihl = 0; ihl < 5; ihl++) {
+			ip[0] = (uint8_t)(0x40 | ihl);
+			scene_expect_up(s, p, frame, len, FLOW_UP_MALFORMED);
+		}
+	}
+}
+
 static void lengths(struct scene *s, enum scene_program program, int family)
 {
 	struct frame_spec sent = good(family);
@@ -492,6 +506,8 @@ int main(void)
 		cmocka_unit_test(test_fragments_of_ipv4),
 		cmocka_unit_test(test_ipv6_with_extension_headers),
 		cmocka_unit_test(test_options_of_ipv4),
+		cmocka_unit_test(
+			test_a_header_of_ipv4_that_is_too_short_for_one),
 		cmocka_unit_test(test_lengths_of_ip_and_udp_that_disagree),
 		cmocka_unit_test(test_a_packet_that_is_longer_than_its_frame),
 		cmocka_unit_test(test_udp_over_ipv6_without_a_checksum),
