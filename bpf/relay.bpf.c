@@ -131,6 +131,12 @@ static __always_inline void count(struct flow_counters *c, __u8 flags,
 	media_note(c, flags, f, now_ns);
 }
 
+static __always_inline void uncount(struct flow_counters *c, __u32 ip_len)
+{
+	__sync_fetch_and_add(&c->packets, (__u64)-1);
+	__sync_fetch_and_add(&c->bytes, -(__u64)ip_len);
+}
+
 static __always_inline enum verdict frame_other(enum frame_kind kind)
 {
 	switch (kind) {
@@ -268,6 +274,10 @@ static __always_inline int send_xdp(struct xdp_md *ctx, const struct frame *f,
 		if (f->tag)
 			f->tag->tci = m->hop->vlan;
 	} else if (change_tag(ctx, m->hop, protocol)) {
+		if (m->flow4)
+			uncount(&m->flow4->counters, f->ip_len);
+		else if (m->flow6)
+			uncount(&m->flow6->counters, f->ip_len);
 		drop(FLOW_DROP_NO_ROOM);
 		return XDP_DROP;
 	}

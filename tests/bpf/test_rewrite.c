@@ -364,6 +364,36 @@ static void test_xdp_takes_off_a_tag_of_vlan_0(void **state)
 	scene_expect_forwarded(s, SCENE_XDP, &sent, &way);
 }
 
+/* Metadata takes the headroom. */
+static void test_xdp_drops_and_says_so_if_a_tag_has_no_room(void **state)
+{
+	struct scene *s = scene_of(state);
+
+	for (int family = 4; family <= 6; family += 2) {
+		struct way way = scene_way(family);
+		struct frame_spec sent =
+			scene_sent(family, &way, rtp, sizeof(rtp));
+		uint8_t frame[FRAME_MOST];
+		size_t len = frame_spec_build(&sent, frame);
+		struct scene_counts before, after;
+
+		s->hops[SCENE_HOP].vlan = __builtin_bswap16(9);
+		s->meta_len = 216;
+		before = scene_counts(s);
+		if (scene_run(s, SCENE_XDP, frame, len) == SCENE_BROKEN &&
+		    s->error == -EINVAL) {
+			print_message("skipped: this kernel has no long "
+				      "metadata\n");
+			skip();
+		}
+		after = scene_counts(s);
+		assert_int_equal(after.stats[FLOW_DROP_NO_ROOM],
+				 before.stats[FLOW_DROP_NO_ROOM] + 1);
+		assert_int_equal(scene_counters(s, family)->packets, 0);
+		assert_int_equal(scene_counters(s, family)->bytes, 0);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -389,6 +419,8 @@ int main(void)
 		cmocka_unit_test(test_a_wrong_checksum_stays_wrong),
 		cmocka_unit_test(test_xdp_writes_the_tag_of_the_way_out),
 		cmocka_unit_test(test_xdp_takes_off_a_tag_of_vlan_0),
+		cmocka_unit_test(
+			test_xdp_drops_and_says_so_if_a_tag_has_no_room),
 	};
 
 	return cmocka_run_group_tests(tests, scene_start, scene_stop);
