@@ -270,16 +270,21 @@ static __always_inline void copy16(__be32 *to, const __be32 *from)
 	to[3] = from[3];
 }
 
-static __always_inline void rewrite_ip6(struct ipv6hdr *ip,
-					const struct flow6 *flow, __u8 tos)
+/** @return what it added to the sum of the header, which has no checksum */
+static __always_inline __u32 rewrite_ip6(struct ipv6hdr *ip,
+					 const struct flow6 *flow, __u8 tos)
 {
+	const __u16 *words = (const __u16 *)ip;
 	__u8 *bytes = (__u8 *)ip; /* version, traffic class, flow label */
+	__u16 first = words[0], hop_limit = words[3];
 
 	bytes[0] = (__u8)(0x60 | tos >> 4);
 	bytes[1] = (__u8)(tos << 4 | (bytes[1] & 0x0f));
 	ip->hop_limit--;
 	copy16(ip->saddr.in6_u.u6_addr32, flow->src);
 	copy16(ip->daddr.in6_u.u6_addr32, flow->dst);
+	return flow->address_delta + csum_word(first, words[0]) +
+	       csum_word(hop_limit, words[3]);
 }
 
 /* ---- who sends ---- */

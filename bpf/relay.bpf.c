@@ -350,7 +350,9 @@ static __always_inline int send_tc(struct __sk_buff *skb, const struct frame *f,
 	__u32 check_at = (__u32)((void *)f->udp - (void *)f->eth) +
 			 __builtin_offsetof(struct udphdr, check);
 	__u32 ifindex = m->hop->ifindex;
+	bool has_check = f->udp->check != 0;
 	__u16 address_delta = 0, port_delta = 0;
+	__u32 whole = 0;
 
 	write_link(f->eth, m->hop);
 	if (m->flow4) {
@@ -360,16 +362,22 @@ static __always_inline int send_tc(struct __sk_buff *skb, const struct frame *f,
 		f->udp->dest = m->flow4->dst_port;
 		address_delta = m->flow4->address_delta;
 		port_delta = m->flow4->port_delta;
+		whole = has_check ? 0 : port_delta;
 	} else if (m->flow6) {
 		count(&m->flow6->counters, m->flow6->flags, f, m->now_ns);
-		rewrite_ip6(f->ip6, m->flow6, m->tos);
+		whole = rewrite_ip6(f->ip6, m->flow6, m->tos);
 		f->udp->source = m->flow6->src_port;
 		f->udp->dest = m->flow6->dst_port;
 		address_delta = m->flow6->address_delta;
 		port_delta = m->flow6->port_delta;
 	}
-	if (tc_checksum(skb, check_at, address_delta, port_delta))
+	if (has_check && tc_checksum(skb, check_at, address_delta, port_delta))
 		return TC_ACT_SHOT;
+	/* A card may have summed up the whole packet (CHECKSUM_COMPLETE). What
+	 * the checksums of IPv4 and UDP make up for leaves that sum as it was;
+	 * in IPv6 bpf_l4_csum_replace() believes in one of the header. */
+	if (whole)
+		bpf_csum_update(skb, whole);
 	/* The hop's interface writes a tag of its own, if it is one of a VLAN.
 	 */
 	if (skb->vlan_present && bpf_skb_vlan_pop(skb))

@@ -322,6 +322,48 @@ static void test_a_wrong_checksum_stays_wrong(void **state)
 	scene_each(state, wrong_sums);
 }
 
+/* ---- TC ---- */
+
+static void whole_sum(struct scene *s, int family, bool no_checksum)
+{
+	struct numbers n = {.state = 99};
+	uint8_t payload[64];
+
+	s->whole_sum = true;
+	for (unsigned i = 0; i < 200; i++) {
+		struct way way = random_way(&n);
+		struct frame_spec sent;
+
+		numbers_fill(&n, payload, sizeof(payload));
+		scene_install(s, family, &way);
+		sent = random_sent(&n, family, &way, payload, i % 64);
+		sent.no_checksum = no_checksum;
+		scene_expect_forwarded(s, SCENE_TC, &sent, &way);
+	}
+}
+
+/* CHECKSUM_COMPLETE: the next kernel to receive it believes that sum. */
+static void
+test_the_sum_that_a_card_made_of_the_packet_stays_right(void **state)
+{
+	struct scene *s = scene_of(state);
+	struct way way = scene_way(4);
+	struct frame_spec sent = scene_sent(4, &way, rtp, sizeof(rtp));
+	uint8_t frame[FRAME_MOST];
+	size_t len = frame_spec_build(&sent, frame);
+
+	s->whole_sum = true;
+	if (scene_run(s, SCENE_TC, frame, len) == SCENE_BROKEN &&
+	    s->error == -EINVAL) {
+		print_message("skipped: this kernel's test runs know no "
+			      "checksum of a card\n");
+		skip();
+	}
+	whole_sum(s, 4, false);
+	whole_sum(s, 4, true);
+	whole_sum(s, 6, false);
+}
+
 /* ---- XDP and VLANs ---- */
 
 static void tags(struct scene *s, int family, uint16_t in, uint16_t out)
@@ -417,6 +459,8 @@ int main(void)
 		cmocka_unit_test(test_a_packet_of_exactly_the_mtu_is_sent_on),
 		cmocka_unit_test(test_bytes_behind_the_packet_do_not_count),
 		cmocka_unit_test(test_a_wrong_checksum_stays_wrong),
+		cmocka_unit_test(
+			test_the_sum_that_a_card_made_of_the_packet_stays_right),
 		cmocka_unit_test(test_xdp_writes_the_tag_of_the_way_out),
 		cmocka_unit_test(test_xdp_takes_off_a_tag_of_vlan_0),
 		cmocka_unit_test(
