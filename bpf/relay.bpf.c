@@ -162,6 +162,12 @@ struct match {
 	__u8 tos;
 };
 
+/* Once: another thread may store 0 between two looks. */
+static __always_inline __u32 hop_of(const __u16 *hop)
+{
+	return *(const volatile __u16 *)hop;
+}
+
 static __always_inline enum verdict find4(struct match *m,
 					  const struct frame *f, __u32 index)
 {
@@ -170,7 +176,7 @@ static __always_inline enum verdict find4(struct match *m,
 
 	if (!flow)
 		return UP;
-	hop = flow->hop;
+	hop = hop_of(&flow->hop);
 	if (hop == FLOW_HOP_UP || flow->local != f->ip4->daddr)
 		return UP;
 	if (m->now_ns > m->lease_ns)
@@ -193,7 +199,7 @@ static __always_inline enum verdict find6(struct match *m,
 
 	if (!flow)
 		return UP;
-	hop = flow->hop;
+	hop = hop_of(&flow->hop);
 	if (hop == FLOW_HOP_UP ||
 	    !equal16(flow->local, f->ip6->daddr.in6_u.u6_addr32))
 		return UP;
@@ -392,10 +398,12 @@ int relay_tc(struct __sk_buff *skb)
 	struct match m;
 	enum frame_kind kind;
 	enum verdict verdict;
+	__u32 there;
 
 	if (skb->pkt_type != 0 /* PACKET_HOST */)
 		return TC_ACT_UNSPEC;
-	if (skb->data_end - skb->data < HEADERS_MOST)
+	there = skb->data_end - skb->data;
+	if (there < HEADERS_MOST && there < skb->len)
 		bpf_skb_pull_data(skb, skb->len < HEADERS_MOST ? skb->len
 							       : HEADERS_MOST);
 	kind = frame_read(&f, (void *)(long)skb->data,
