@@ -16,7 +16,7 @@ help:
 	@echo 'make deps-test  install what the tests need as well'
 	@echo 'make run        build, and run a dispatcher and a relay on loopback'
 	@echo 'make check      build with sanitizers and run every test'
-	@echo 'make check-long the same with long fuzzing'
+	@echo 'make check-long the same with long fuzzing, and under a kernel of Debian in qemu'
 	@echo 'make bench      build optimized, and measure signalling, media and memory'
 	@echo 'make lint       clang-tidy and cppcheck'
 	@echo 'make format     clang-format over the sources'
@@ -40,7 +40,7 @@ check:
 	@tools/check.py
 
 check-long:
-	@tools/deps.sh build test
+	@tools/deps.sh build test long
 	@tools/check.py --long
 
 # Optimized, so in a folder of its own. What `bench` lists adds to it, and may be missing.

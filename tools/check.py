@@ -222,12 +222,18 @@ class Checks:
     def house(self):
         return self.pytest('house', 'tests/house', 600)
 
+    def kernel(self):
+        # The tests of the kernel's programs once more, under Debian's own kernel in qemu.
+        return as_one_case('kernel', *run('kernel', ['tests/bpf/kernel61/boot.py', 'build-clang'],
+                                          1200))
+
     def e2e(self):
         return self.pytest('e2e', 'tests/e2e', 3600 if self.long else 900,
                            {'MP_BUILD': os.path.join(TOP, 'build-asan')})
 
 
-SUITES = ['build_gcc', 'build_clang', 'unit', 'tsan', 'fuzz', 'house', 'e2e']
+SUITES = ['build_gcc', 'build_clang', 'unit', 'tsan', 'fuzz', 'house', 'kernel', 'e2e']
+ONLY_LONG = ['kernel']  # or by name
 
 
 def read_skips():
@@ -279,7 +285,7 @@ def report(cases):
 
 def main():
     parser = argparse.ArgumentParser(description='Run the tests.')
-    parser.add_argument('--long', action='store_true', help='fuzz for minutes, not seconds')
+    parser.add_argument('--long', action='store_true', help='fuzz for minutes, not seconds; boot another kernel')
     parser.add_argument('suites', nargs='*', metavar='SUITE',
                         help='of: ' + ', '.join(SUITES))
     arguments = parser.parse_args()
@@ -296,7 +302,9 @@ def main():
     checks = Checks(arguments.long)
     cases = []
     started = time.monotonic()
-    for name in arguments.suites or SUITES:
+    suites = arguments.suites or [name for name in SUITES
+                                  if arguments.long or name not in ONLY_LONG]
+    for name in suites:
         print(f'{name} ...', end=' ', flush=True)
         suite_started = time.monotonic()
         try:
