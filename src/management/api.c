@@ -93,6 +93,31 @@ static void ask(struct management_api *api, struct http_request *http,
 	handler(request, api->arg);
 }
 
+static void put_forwarding(struct management_api *api,
+			   struct http_request *http)
+{
+	CLEANUP(buf_done) struct buf why = {0};
+	int r = api->handlers.set_forwarding(http_body(http), &why, api->arg);
+
+	if (r < 0)
+		answer_error(http, r == -EINVAL ? 400 : 503,
+			     why.data ? why.data : "out of memory");
+	else
+		ask(api, http, REQUEST_OBJECT, api->handlers.forwarding);
+}
+
+static void forwarding(struct management_api *api, struct http_request *http)
+{
+	const char *method = http_method(http);
+
+	if (strcmp(method, "GET") == 0)
+		ask(api, http, REQUEST_OBJECT, api->handlers.forwarding);
+	else if (strcmp(method, "PUT") == 0)
+		put_forwarding(api, http);
+	else
+		answer_error(http, 405, "only GET and PUT are allowed here");
+}
+
 static void api_request(struct http_request *http, void *arg)
 {
 	struct management_api *api = arg;
@@ -101,7 +126,9 @@ static void api_request(struct http_request *http, void *arg)
 	bool sessions = strcmp(path, "/api/v1/sessions") == 0;
 	bool version = strcmp(path, "/api/v1/version") == 0;
 
-	if (!summary && !sessions && !version)
+	if (api->handlers.forwarding && strcmp(path, "/api/v1/forwarding") == 0)
+		forwarding(api, http);
+	else if (!summary && !sessions && !version)
 		answer_error(http, 404, "no such path");
 	else if (strcmp(http_method(http), "GET") != 0)
 		answer_error(http, 405, "only GET is allowed here");

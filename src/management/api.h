@@ -9,6 +9,10 @@
  *                                     {"relays": [...], and its own facts}
  *     GET /api/v1/sessions[?call_id=] an array of statistics
  *
+ *     GET /api/v1/forwarding          a relay: what forwards, and why
+ *     PUT /api/v1/forwarding          {"forwarding": "tc"} changes it, and is
+ *                                     answered as GET; 400 or 503 if not
+ *
  * Everything else: 404 or 405 with {"error": ...}.
  */
 #include "management/request.h"

@@ -3,13 +3,14 @@
  * @file management/request.h  A question of a management client, and its answer
  *
  * Text protocol and API ask the daemon the same two questions, `summary` and
- * `sessions`, through the same handlers. The daemon answers with JSON objects,
- * now or later, and need not care for the form that the client wants, nor
- * whether the client is still there. What is written goes straight into the
- * answer; there is no other copy.
+ * `sessions`, through the same handlers; the API has one more for a relay. The
+ * daemon answers with JSON objects, now or later, and need not care for the
+ * form that the client wants, nor whether the client is still there. What is
+ * written goes straight into the answer; there is no other copy.
  */
 #include <stdbool.h>
 
+#include "base/buf.h"
 #include "base/json.h"
 #include "base/span.h"
 
@@ -25,6 +26,13 @@ struct management_handlers {
 	management_request_h *summary;
 	/** One item for each session. */
 	management_request_h *sessions;
+	/** What forwards, one item; NULL: there is no such path. A relay. */
+	management_request_h *forwarding;
+	/** Change it, as the JSON of a client says; `forwarding` answers then.
+	 * @param ret_why  Appended to on failure, for people
+	 * @return 0, -EINVAL if it is not what is allowed, or the error for
+	 * which it cannot be done */
+	int (*set_forwarding)(struct span json, struct buf *ret_why, void *arg);
 	/** The dispatcher's own facts: members of the object that the API
 	 * answers for `summary`, beside "relays". A relay has NULL here: then
 	 * its one item is the answer. */

@@ -186,6 +186,7 @@ static int start_media(struct relay *relay)
 		log_error("cannot start the media workers: %s", strerror(-r));
 		return r;
 	}
+	relay->forwarding = config.engine.forwarding;
 	warn_without_engine(relay);
 	return watch_new(&relay->media_watch, relay->loop,
 			 media_event_fd(relay->media), media_ready, relay);
@@ -259,6 +260,8 @@ static int start_api(struct relay *relay)
 		.name = "media-relay",
 		.summary = relay_api_summary,
 		.sessions = relay_api_sessions,
+		.forwarding = relay_api_forwarding,
+		.set_forwarding = relay_api_set_forwarding,
 	};
 	char path[CONF_MAX_TEXT * 2];
 	int r;

@@ -31,6 +31,7 @@ struct relay {
 	struct management_api *api;
 	struct timer *tick, *sample, *stop_limit;
 	enum relay_state state;
+	enum media_forwarding forwarding; /* as asked for last */
 	bool leaving; /* the last session is gone; links send what waits */
 	struct ip_addr ip, shown_ip; /* bound; told to others */
 	uint64_t started_us, sampled_us, sampled_bytes;
@@ -55,6 +56,15 @@ void relay_write_summary(const struct relay *relay, struct json_writer *w);
 /** The control channel. arg: the relay */
 void relay_api_summary(struct management_request *request, void *arg);
 void relay_api_sessions(struct management_request *request, void *arg);
+
+/* forwarding.c: what forwards, and how it is changed while calls are up */
+
+/** Members of an object: engine, reason, interfaces, flows, counters. */
+void relay_write_engine(const struct relay *relay, const char *reason_key,
+			struct json_writer *w);
+/** The control channel, as struct management_handlers has it. arg: the relay */
+void relay_api_forwarding(struct management_request *request, void *arg);
+int relay_api_set_forwarding(struct span json, struct buf *ret_why, void *arg);
 
 /* limits.c: what the host gives us */
 

@@ -1,5 +1,3 @@
-#include <stdio.h>
-
 #include "base/clock.h"
 #include "relay/relay.h"
 #include "version.h"
@@ -18,44 +16,12 @@ static void write_drops(struct json_writer *w,
 	json_object_end(w);
 }
 
-static void write_interfaces(const struct relay *relay, struct json_writer *w)
-{
-	struct media_interface_status s;
-
-	json_object_begin(w, "interfaces");
-	for (unsigned i = 0; media_interface_status(relay->media, i, &s); i++) {
-		char text[sizeof(s.reason) + 32];
-
-		(void)snprintf(text, sizeof(text), "%s: %s", s.engine,
-			       s.reason);
-		json_text(w, s.name, text);
-	}
-	json_object_end(w);
-}
-
-static void write_engine(const struct relay *relay, struct json_writer *w)
-{
-	struct media_engine_status s;
-
-	media_engine_status(relay->media, &s);
-	json_text(w, "engine", s.name);
-	json_text(w, "engine_reason", s.reason);
-	write_interfaces(relay, w);
-	json_u64(w, "flows", s.flows);
-	json_u64(w, "destinations", s.destinations);
-	json_u64(w, "hops", s.hops);
-	json_object_begin(w, "kernel");
-	for (size_t i = 0; i < s.stat_count; i++)
-		json_u64(w, s.stats[i].name, s.stats[i].value);
-	json_object_end(w);
-}
-
 static void write_media(const struct relay *relay, struct json_writer *w)
 {
 	struct media_totals totals;
 
 	media_read_totals(relay->media, &totals);
-	write_engine(relay, w);
+	relay_write_engine(relay, "engine_reason", w);
 	json_u64(w, "workers", totals.worker_count);
 	json_u64(w, "packets", totals.packets);
 	json_u64(w, "kernel_packets", totals.kernel_packets);

@@ -15,6 +15,25 @@ static const struct management_handlers relay_handlers = {
 	.sessions = daemon_sessions,
 };
 
+/* Takes {"forwarding": ...} by its length: 2 is wrong, 3 is not possible. */
+static int daemon_set(struct span json, struct buf *ret_why, void *arg)
+{
+	struct daemon_world *world = arg;
+
+	world->answer_bytes = json.len;
+	if (json.len == 2 || json.len == 3)
+		buf_add(ret_why, json.len == 2 ? SPAN("wrong \"word\"")
+					       : SPAN("no right"));
+	return json.len == 2 ? -EINVAL : json.len == 3 ? -EPERM : 0;
+}
+
+static const struct management_handlers forwarding_handlers = {
+	.summary = daemon_asked,
+	.sessions = daemon_sessions,
+	.forwarding = daemon_asked,
+	.set_forwarding = daemon_set,
+};
+
 static const struct management_handlers dispatcher_handlers = {
 	.summary = daemon_asked,
 	.sessions = daemon_asked,
@@ -50,17 +69,24 @@ static void setup_done(struct setup *setup)
 	rmdir(setup->folder);
 }
 
-static void ask(struct client *client, struct setup *setup, const char *method,
-		const char *target)
+static void ask_with(struct client *client, struct setup *setup,
+		     const char *method, const char *target, const char *body)
 {
 	char text[512];
 
 	client_init(client, &setup->world, (struct sockaddr *)&setup->at,
 		    sizeof(setup->at));
 	snprintf(text, sizeof(text),
-		 "%s %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
-		 method, target);
+		 "%s %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+		 "Content-Length: %zu\r\n\r\n%s",
+		 method, target, strlen(body), body);
 	client_say(client, text);
+}
+
+static void ask(struct client *client, struct setup *setup, const char *method,
+		const char *target)
+{
+	ask_with(client, setup, method, target, "");
 }
 
 /* The whole answer: status, type and body. */
@@ -185,6 +211,73 @@ static void test_other_paths_and_methods_are_refused_in_json(void **state)
 	setup_done(&setup);
 }
 
+#define FORWARDING "/api/v1/forwarding"
+
+static void test_what_forwards_is_answered_by_the_relays_object(void **state)
+{
+	struct setup setup;
+	struct client client;
+
+	(void)state;
+	setup_init(&setup, &forwarding_handlers);
+	ask(&client, &setup, "GET", FORWARDING);
+	world_wait(&setup.world, setup.world.asked_count == 1);
+	daemon_answer(&setup.world, 0, "tc");
+	hears(&client, "200", "{\"name\": \"tc\"}");
+	setup_done(&setup);
+}
+
+static void test_a_change_of_what_forwards_is_answered_as_get(void **state)
+{
+	struct setup setup;
+	struct client client;
+
+	(void)state;
+	setup_init(&setup, &forwarding_handlers);
+	ask_with(&client, &setup, "PUT", FORWARDING, "\"tc\"");
+	world_wait(&setup.world, setup.world.asked_count == 1);
+	assert_int_equal(setup.world.answer_bytes, 4);
+	daemon_answer(&setup.world, 0, "tc");
+	hears(&client, "200", "{\"name\": \"tc\"}");
+	setup_done(&setup);
+}
+
+static void test_a_change_that_is_wrong_or_impossible_says_why(void **state)
+{
+	struct setup setup;
+	struct client client;
+
+	(void)state;
+	setup_init(&setup, &forwarding_handlers);
+	ask_with(&client, &setup, "PUT", FORWARDING, "{}");
+	hears(&client, "400", "{\"error\": \"wrong \\\"word\\\"\"}");
+	ask_with(&client, &setup, "PUT", FORWARDING, "{ }");
+	hears(&client, "503", "{\"error\": \"no right\"}");
+	assert_int_equal(setup.world.asked_count, 0);
+	setup_done(&setup);
+}
+
+static void test_what_forwards_is_a_path_of_relays_alone(void **state)
+{
+	struct setup setup;
+	struct client client;
+
+	(void)state;
+	setup_init(&setup, &forwarding_handlers);
+	ask(&client, &setup, "DELETE", FORWARDING);
+	hears(&client, "405",
+	      "{\"error\": \"only GET and PUT are allowed here\"}");
+	ask(&client, &setup, "GET", FORWARDING "/");
+	hears(&client, "404", "{\"error\": \"no such path\"}");
+	setup_done(&setup);
+	setup_init(&setup, &dispatcher_handlers);
+	ask(&client, &setup, "GET", FORWARDING);
+	hears(&client, "404", "{\"error\": \"no such path\"}");
+	ask_with(&client, &setup, "PUT", FORWARDING, "\"tc\"");
+	hears(&client, "404", "{\"error\": \"no such path\"}");
+	setup_done(&setup);
+}
+
 static void test_an_answer_without_an_item_is_an_error(void **state)
 {
 	struct setup setup;
@@ -291,6 +384,13 @@ int main(void)
 			test_sessions_of_one_call_id_are_chosen_by_the_query),
 		cmocka_unit_test(
 			test_other_paths_and_methods_are_refused_in_json),
+		cmocka_unit_test(
+			test_what_forwards_is_answered_by_the_relays_object),
+		cmocka_unit_test(
+			test_a_change_of_what_forwards_is_answered_as_get),
+		cmocka_unit_test(
+			test_a_change_that_is_wrong_or_impossible_says_why),
+		cmocka_unit_test(test_what_forwards_is_a_path_of_relays_alone),
 		cmocka_unit_test(test_an_answer_without_an_item_is_an_error),
 		cmocka_unit_test(test_clients_are_answered_in_any_order),
 		cmocka_unit_test(test_a_client_may_go_before_its_answer_comes),
