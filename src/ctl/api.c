@@ -2,6 +2,7 @@
 #include "ctl/api.h"
 
 #include <errno.h>
+#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -16,65 +17,152 @@ static bool is_nobody(int error)
 	return error == -ENOENT || error == -ECONNREFUSED;
 }
 
-/* Sets *ret_path to the socket that was asked last. */
-static int ask(const struct api_target *target, const char *path,
-	       char ret_path[static 512], int *ret_status, struct buf *ret_body)
+/* One question, and where its answer came from. */
+struct question {
+	const char *method, *path;
+	struct span body;
+	char socket[512]; /* that was asked last */
+	int status;
+	struct buf answer;
+};
+
+static void question_done(struct question *q)
+{
+	buf_done(&q->answer);
+}
+
+static int ask_one(struct question *q)
+{
+	return http_get_unix(q->socket, q->method, q->path, q->body, TIMEOUT_S,
+			     &q->status, &q->answer);
+}
+
+static int ask(struct question *q, const struct api_target *target)
 {
 	static const char *const names[] = {"media-dispatcher.ctl",
 					    "media-relay.ctl"};
 	int rc = -ENOENT;
 
 	if (target->socket) {
-		(void)snprintf(ret_path, 512, "%s", target->socket);
-		return http_get_unix(target->socket, "GET", path,
-				     span_make(NULL, 0), TIMEOUT_S, ret_status,
-				     ret_body);
+		(void)snprintf(q->socket, sizeof(q->socket), "%s",
+			       target->socket);
+		return ask_one(q);
 	}
-	for (size_t i = 0; i < ARRAY_SIZE(names) && is_nobody(rc); i++) {
-		(void)snprintf(ret_path, 512, "%s/%s", target->runtime_dir,
-			       names[i]);
-		rc = http_get_unix(ret_path, "GET", path, span_make(NULL, 0),
-				   TIMEOUT_S, ret_status, ret_body);
+	for (size_t i = target->relay_only;
+	     i < ARRAY_SIZE(names) && is_nobody(rc); i++) {
+		(void)snprintf(q->socket, sizeof(q->socket), "%s/%s",
+			       target->runtime_dir, names[i]);
+		rc = ask_one(q);
 	}
 	return rc;
 }
 
 /* {"error": "..."}, or something that is not from us. */
-static int refused(const char *command, const char *socket, int status,
-		   const char *path, json_t **answer)
+static int refused(const char *command, const struct question *q,
+		   json_t **answer)
 {
 	const char *why = json_string_value(json_object_get(*answer, "error"));
 
-	(void)ctl_fail(command, "%s answers %d to %s: %s", socket, status, path,
-		       why ? why : "no reason given");
+	(void)ctl_fail(command, "%s answers %d to %s: %s", q->socket, q->status,
+		       q->path, why ? why : "no reason given");
 	json_decref(*answer);
 	*answer = NULL;
 	return CTL_FAILED;
 }
 
-int api_get(const char *command, const struct api_target *target,
-	    const char *path, json_t **ret)
+static int ask_for_json(const char *command, struct question *q,
+			const struct api_target *target, json_t **ret)
 {
-	CLEANUP(buf_done) struct buf body = {0};
 	json_error_t error;
-	char socket[512];
-	int status = 0;
-	int rc = ask(target, path, socket, &status, &body);
+	int rc = ask(q, target);
 
-	if (is_nobody(rc) && !target->socket)
+	if (is_nobody(rc) && !target->socket && !target->relay_only)
 		return ctl_fail(command,
 				"nobody listens at %s/media-dispatcher.ctl or "
 				"media-relay.ctl: is a daemon running here?",
 				target->runtime_dir);
 	if (rc < 0)
-		return ctl_fail_to_reach(command, socket, rc);
-	*ret = json_loadb(body.data ? body.data : "", body.len, JSON_ALLOW_NUL,
-			  &error);
-	if (status != 200)
-		return refused(command, socket, status, path, ret);
+		return ctl_fail_to_reach(command, q->socket, rc);
+	*ret = json_loadb(q->answer.data ? q->answer.data : "", q->answer.len,
+			  JSON_ALLOW_NUL, &error);
+	if (q->status != 200)
+		return refused(command, q, ret);
 	if (!*ret)
 		return ctl_fail(command, "%s answers what is not JSON: %s",
-				socket, error.text);
+				q->socket, error.text);
+	return CTL_OK;
+}
+
+int api_get(const char *command, const struct api_target *target,
+	    const char *path, json_t **ret)
+{
+	CLEANUP(question_done)
+	struct question q = {.method = "GET", .path = path};
+
+	return ask_for_json(command, &q, target, ret);
+}
+
+int api_put(const char *command, const struct api_target *target,
+	    const char *path, const json_t *body, json_t **ret)
+{
+	char text[1024];
+	size_t len = json_dumpb(body, text, sizeof(text), 0);
+	CLEANUP(question_done)
+	struct question q = {
+		.method = "PUT", .path = path, .body = span_make(text, len)};
+
+	if (len == 0 || len > sizeof(text))
+		return ctl_fail(command, "cannot write JSON");
+	return ask_for_json(command, &q, target, ret);
+}
+
+int api_read_options(const char *command, const char *help, int argc,
+		     char **argv, struct api_options *o)
+{
+	static const struct option options[] = {
+		{"socket", required_argument, NULL, 's'},
+		{"runtime-dir", required_argument, NULL, 'r'},
+		{"json", no_argument, NULL, 'j'},
+		{"help", no_argument, NULL, 'h'},
+		{NULL, 0, NULL, 0},
+	};
+	int c;
+
+	opterr = 0;
+	while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+		switch (c) {
+		case 's':
+			o->target.socket = optarg;
+			break;
+		case 'r':
+			o->target.runtime_dir = optarg;
+			break;
+		case 'j':
+			o->json = true;
+			break;
+		case 'h':
+			(void)fputs(help, stdout);
+			return CTL_OK + 1;
+		default:
+			return ctl_bad_option(command, argc, argv) + 1;
+		}
+	}
+	return 0;
+}
+
+int api_print_text(const char *command, const struct buf *text)
+{
+	if (buf_failed(text))
+		return ctl_fail(command, "out of memory");
+	(void)fwrite(text->data, 1, text->len, stdout);
+	return CTL_OK;
+}
+
+int api_print_json(const char *command, const json_t *value)
+{
+	if (json_dumpf(value, stdout, JSON_INDENT(2) | JSON_ENSURE_ASCII) < 0)
+		return ctl_fail(command, "cannot write JSON");
+	(void)fputc('\n', stdout);
 	return CTL_OK;
 }
 

@@ -3,6 +3,7 @@
  * @file ctl/api.h  Asking a daemon on this host over its control socket
  */
 #include <jansson.h>
+#include <stdbool.h>
 
 #include "base/buf.h"
 
@@ -10,7 +11,22 @@ struct api_target {
 	const char *socket;      /* NULL: look in the runtime folder */
 	const char *runtime_dir; /* media-dispatcher.ctl first, then
 				    media-relay.ctl */
+	bool relay_only;         /* media-relay.ctl alone */
 };
+
+/** What the subcommands have in common that show what a daemon says. */
+struct api_options {
+	struct api_target target;
+	bool json;
+};
+
+/**
+ * Read --socket, --runtime-dir, --json and --help; optind is behind them.
+ *
+ * @return 0 to go on, or an exit status + 1
+ */
+int api_read_options(const char *command, const char *help, int argc,
+		     char **argv, struct api_options *ret);
 
 /**
  * GET a path and read the answer. What goes wrong is printed.
@@ -19,6 +35,15 @@ struct api_target {
  */
 int api_get(const char *command, const struct api_target *target,
 	    const char *path, json_t **ret);
+
+/** The same for a PUT of some JSON, up to 1 KiB. */
+int api_put(const char *command, const struct api_target *target,
+	    const char *path, const json_t *body, json_t **ret);
+
+/** Print what a daemon said, as JSON or as text. @return CTL_OK or CTL_FAILED
+ */
+int api_print_json(const char *command, const json_t *value);
+int api_print_text(const char *command, const struct buf *text);
 
 /** A member as text: strings as they are, numbers and booleans written out,
  * else "". */

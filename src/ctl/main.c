@@ -11,6 +11,8 @@
 static const struct ctl_command commands[] = {
 	{"summary", ctl_summary, "what a dispatcher and its relays are doing"},
 	{"sessions", ctl_sessions, "the calls that are going on"},
+	{"relay", ctl_relay,
+	 "what of a relay's media the kernel forwards; change it"},
 	{"call", ctl_call, "make a test call and say how its media fared"},
 	{"certs", ctl_certs, "make, show and revoke certificates"},
 	{"bench", ctl_bench, "measure how many calls a second are set up"},

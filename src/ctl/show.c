@@ -46,7 +46,7 @@ static void add_relay_row(struct table *table, const json_t *relay)
 	CLEANUP(buf_done) struct buf uptime = {0};
 	CLEANUP(buf_done) struct buf streams = {0};
 	CLEANUP(buf_done) struct buf rate = {0};
-	char text[4][64];
+	char text[5][64];
 	bool silent = !json_object_get(relay, "uptime");
 
 	if (!silent) {
@@ -60,6 +60,7 @@ static void add_relay_row(struct table *table, const json_t *relay)
 	table_cell(table, "%s", text_or_nothing(&uptime));
 	table_cell(table, "%s", api_text(relay, "session_count", text[3]));
 	table_cell(table, "%s", text_or_nothing(&rate));
+	table_cell(table, "%s", api_text(relay, "engine", text[4]));
 	table_cell(table, "%s", text_or_nothing(&streams));
 }
 
@@ -106,6 +107,37 @@ static void add_members(struct buf *out, const json_t *object)
 	}
 }
 
+/* A table with an empty line before it, if there are any. */
+static void add_interfaces(struct buf *out, const json_t *object)
+{
+	static const struct table_column columns[] = {
+		{"Interface", false, 0},
+		{"Engine", false, 0},
+		{"Why", false, 0},
+	};
+	const json_t *interfaces = json_object_get(object, "interfaces");
+	struct table table;
+	json_t *interface;
+	size_t i;
+
+	if (json_array_size(interfaces) == 0)
+		return;
+	buf_char(out, '\n');
+	table_init(&table, columns, ARRAY_SIZE(columns));
+	json_array_foreach(interfaces, i, interface)
+	{
+		char text[3][64];
+
+		table_cell(&table, "%s", api_text(interface, "name", text[0]));
+		table_cell(&table, "%s",
+			   api_text(interface, "engine", text[1]));
+		table_cell(&table, "%s",
+			   api_text(interface, "reason", text[2]));
+	}
+	table_write(&table, out);
+	table_done(&table);
+}
+
 static void show_dispatcher(struct buf *out, const json_t *summary,
 			    const json_t *relays)
 {
@@ -113,7 +145,7 @@ static void show_dispatcher(struct buf *out, const json_t *summary,
 		{"Relay", false, 0},    {"Status", false, 0},
 		{"Version", false, 20}, {"Uptime", true, 0},
 		{"Sessions", true, 0},  {"Traffic", true, 0},
-		{"Streams", false, 40},
+		{"Engine", false, 20},  {"Streams", false, 40},
 	};
 	struct table table;
 	json_t *relay;
@@ -143,6 +175,35 @@ void show_summary(struct buf *out, const json_t *summary)
 	}
 	buf_add(out, SPAN("Relay\n"));
 	add_members(out, summary);
+	add_interfaces(out, summary);
+}
+
+void show_forwarding(struct buf *out, const json_t *forwarding)
+{
+	CLEANUP(buf_done) struct buf kernel = {0};
+	char text[3][64];
+
+	buf_add(out, SPAN("forwarding = "));
+	table_safe_text(out, api_text(forwarding, "forwarding", text[0]), 0);
+	buf_add(out, SPAN("; engine "));
+	table_safe_text(out, api_text(forwarding, "engine", text[1]), 0);
+	buf_add(out, SPAN(" ("));
+	table_safe_text(out, api_text(forwarding, "reason", text[2]), 0);
+	buf_add(out, SPAN(")\n"));
+	add_interfaces(out, forwarding);
+	buf_printf(out,
+		   "\n%" JSON_INTEGER_FORMAT " flows installed, to "
+		   "%" JSON_INTEGER_FORMAT " addresses by %" JSON_INTEGER_FORMAT
+		   " next hops\n",
+		   integer_of(forwarding, "flows"),
+		   integer_of(forwarding, "destinations"),
+		   integer_of(forwarding, "hops"));
+	add_counts(&kernel, json_object_get(forwarding, "kernel"));
+	if (kernel.len == 0)
+		return;
+	buf_add(out, SPAN("not forwarded there: "));
+	table_safe_text(out, kernel.data, 0);
+	buf_char(out, '\n');
 }
 
 static bool contains(const json_t *session, const char *key, const char *part)

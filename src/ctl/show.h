@@ -12,6 +12,9 @@
 /** The summary of a relay, or of a dispatcher with its relays. */
 void show_summary(struct buf *out, const json_t *summary);
 
+/** What a relay forwards with, and why: its interfaces, flows and counters. */
+void show_forwarding(struct buf *out, const json_t *forwarding);
+
 /**
  * A line for each stream of each session.
  *

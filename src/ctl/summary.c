@@ -48,68 +48,12 @@ static const char sessions_help[] =
 	"  mediaproxy sessions alice@example.com\n"
 	"  mediaproxy sessions --json | jq -r '.[].call_id'\n";
 
-struct show_options {
-	struct api_target target;
-	bool json;
-};
-
-/* @return 0 to go on, or an exit status + 1 */
-static int read_options(const char *command, const char *help, int argc,
-			char **argv, struct show_options *o)
-{
-	static const struct option options[] = {
-		{"socket", required_argument, NULL, 's'},
-		{"runtime-dir", required_argument, NULL, 'r'},
-		{"json", no_argument, NULL, 'j'},
-		{"help", no_argument, NULL, 'h'},
-		{NULL, 0, NULL, 0},
-	};
-	int c;
-
-	opterr = 0;
-	while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-		switch (c) {
-		case 's':
-			o->target.socket = optarg;
-			break;
-		case 'r':
-			o->target.runtime_dir = optarg;
-			break;
-		case 'j':
-			o->json = true;
-			break;
-		case 'h':
-			(void)fputs(help, stdout);
-			return CTL_OK + 1;
-		default:
-			return ctl_bad_option(command, argc, argv) + 1;
-		}
-	}
-	return 0;
-}
-
-static int print_text(const char *command, const struct buf *text)
-{
-	if (buf_failed(text))
-		return ctl_fail(command, "out of memory");
-	(void)fwrite(text->data, 1, text->len, stdout);
-	return CTL_OK;
-}
-
-static int print_json(const char *command, const json_t *value)
-{
-	if (json_dumpf(value, stdout, JSON_INDENT(2) | JSON_ENSURE_ASCII) < 0)
-		return ctl_fail(command, "cannot write JSON");
-	(void)fputc('\n', stdout);
-	return CTL_OK;
-}
-
 int ctl_summary(int argc, char **argv)
 {
-	struct show_options o = {.target.runtime_dir = DEFAULT_RUNTIME_DIR};
+	struct api_options o = {.target.runtime_dir = DEFAULT_RUNTIME_DIR};
 	CLEANUP(buf_done) struct buf text = {0};
 	json_auto_t *summary = NULL;
-	int rc = read_options("summary", summary_help, argc, argv, &o);
+	int rc = api_read_options("summary", summary_help, argc, argv, &o);
 
 	if (rc > 0)
 		return rc - 1;
@@ -120,9 +64,9 @@ int ctl_summary(int argc, char **argv)
 	if (rc != CTL_OK)
 		return rc;
 	if (o.json)
-		return print_json("summary", summary);
+		return api_print_json("summary", summary);
 	show_summary(&text, summary);
-	return print_text("summary", &text);
+	return api_print_text("summary", &text);
 }
 
 /* Leave only those that match. */
@@ -135,11 +79,11 @@ static void filter_sessions(json_t *sessions, const char *filter)
 
 int ctl_sessions(int argc, char **argv)
 {
-	struct show_options o = {.target.runtime_dir = DEFAULT_RUNTIME_DIR};
+	struct api_options o = {.target.runtime_dir = DEFAULT_RUNTIME_DIR};
 	CLEANUP(buf_done) struct buf text = {0};
 	json_auto_t *sessions = NULL;
 	const char *filter;
-	int rc = read_options("sessions", sessions_help, argc, argv, &o);
+	int rc = api_read_options("sessions", sessions_help, argc, argv, &o);
 
 	if (rc > 0)
 		return rc - 1;
@@ -153,8 +97,8 @@ int ctl_sessions(int argc, char **argv)
 		return rc;
 	if (o.json) {
 		filter_sessions(sessions, filter);
-		return print_json("sessions", sessions);
+		return api_print_json("sessions", sessions);
 	}
 	show_sessions(&text, sessions, filter);
-	return print_text("sessions", &text);
+	return api_print_text("sessions", &text);
 }

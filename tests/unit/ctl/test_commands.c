@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -199,14 +200,21 @@ static void test_wrong_words_are_wrong_usage(void **state)
 	assert_int_equal(RUN(w, ctl_bench, "signalling", "--pid", "1,,2"),
 			 CTL_USAGE);
 	assert_int_equal(RUN(w, ctl_summary, "now"), CTL_USAGE);
+	assert_int_equal(RUN(w, ctl_relay, "--json"), CTL_USAGE);
+	assert_int_equal(RUN(w, ctl_relay, "tc"), CTL_USAGE);
+	assert_int_equal(RUN(w, ctl_relay, "forwarding", "ebpf"), CTL_USAGE);
+	assert_non_null(strstr(w->text, "auto, xdp, tc and userspace"));
+	assert_int_equal(RUN(w, ctl_relay, "forwarding", "tc", "xdp"),
+			 CTL_USAGE);
 	assert_int_equal(RUN(w, ctl_sessions, "--nothing"), CTL_USAGE);
 	assert_non_null(strstr(w->text, "mediaproxy sessions --help"));
 }
 
 static void test_every_command_has_help_with_examples(void **state)
 {
-	int (*const commands[])(int, char **) = {ctl_certs, ctl_call, ctl_bench,
-						 ctl_summary, ctl_sessions};
+	int (*const commands[])(int, char **) = {ctl_certs,    ctl_call,
+						 ctl_bench,    ctl_summary,
+						 ctl_sessions, ctl_relay};
 	struct world *w = *state;
 
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
@@ -225,6 +233,35 @@ static void answer_as_dispatcher(struct http_request *request, void *arg)
 	else
 		http_answer(request, 404, "application/json",
 			    SPAN("{\"error\": \"no such thing\"}"));
+}
+
+/* What was asked, and from which question on it is done. */
+struct forwarder {
+	struct http_server *server;
+	char body[64];
+	unsigned asked, done_at;
+};
+
+static void answer_as_forwarder(struct http_request *request, void *arg)
+{
+	struct forwarder *f = arg;
+	struct span body = http_body(request);
+	char text[128];
+
+	assert_string_equal(http_path(request), "/api/v1/forwarding");
+	f->asked++;
+	if (strcmp(http_method(request), "PUT") == 0)
+		(void)snprintf(f->body, sizeof(f->body), "%.*s",
+			       SPAN_ARG(body));
+	if (f->asked > 1000) {
+		http_answer(request, 503, "application/json",
+			    SPAN("{\"error\": \"no permission\"}"));
+		return;
+	}
+	(void)snprintf(text, sizeof(text),
+		       "{\"forwarding\": \"tc\", \"applied\": %s}",
+		       f->asked >= f->done_at ? "true" : "false");
+	http_answer(request, 200, "application/json", span_of(text));
 }
 
 static void answer_as_relay(struct http_request *request, void *arg)
@@ -262,6 +299,63 @@ static void test_the_relay_is_asked_where_no_dispatcher_runs(void **state)
 	assert_int_equal(RUN(w, ctl_summary, "--runtime-dir", w->folder),
 			 CTL_OK);
 	assert_non_null(strstr(w->text, "Dispatcher\n"));
+}
+
+static void serve_forwarder(struct world *w, struct forwarder *f)
+{
+	char path[128];
+
+	(void)snprintf(path, sizeof(path), "%s/media-relay.ctl", w->folder);
+	assert_int_equal(http_server_new_unix(&f->server, w->loop, path, 0600,
+					      (gid_t)-1, answer_as_forwarder,
+					      f),
+			 0);
+}
+
+static void test_what_forwards_is_asked_of_the_relay_alone(void **state)
+{
+	struct world *w = *state;
+	struct forwarder f = {.done_at = 9};
+
+	serve(w, &w->dispatcher, "media-dispatcher.ctl", answer_as_dispatcher);
+	assert_int_equal(
+		RUN(w, ctl_relay, "forwarding", "--runtime-dir", w->folder),
+		CTL_FAILED);
+	assert_non_null(strstr(w->text, "media-relay.ctl"));
+	serve_forwarder(w, &f);
+	assert_int_equal(
+		RUN(w, ctl_relay, "forwarding", "--runtime-dir", w->folder),
+		CTL_OK);
+	assert_non_null(strstr(w->text, "forwarding = tc"));
+	assert_int_equal(f.asked, 1); /* nothing to wait for */
+	assert_string_equal(f.body, "");
+	http_server_free(f.server);
+}
+
+static void test_a_change_of_what_forwards_is_waited_for(void **state)
+{
+	struct world *w = *state;
+	struct forwarder f = {.done_at = 3};
+
+	serve_forwarder(w, &f);
+	assert_int_equal(RUN(w, ctl_relay, "--runtime-dir", w->folder, "--json",
+			     "forwarding", "tc"),
+			 CTL_OK);
+	assert_non_null(strstr(w->text, "\"applied\": true"));
+	assert_int_equal(f.asked, 3);
+	assert_string_equal(f.body, "{\"forwarding\": \"tc\"}");
+	f = (struct forwarder){.server = f.server, .done_at = UINT_MAX};
+	assert_int_equal(RUN(w, ctl_relay, "forwarding", "auto",
+			     "--runtime-dir", w->folder),
+			 CTL_FAILED);
+	assert_non_null(strstr(w->text, "has not done it yet"));
+	f.asked = 1000;
+	assert_int_equal(RUN(w, ctl_relay, "forwarding", "xdp", "--runtime-dir",
+			     w->folder),
+			 CTL_FAILED);
+	assert_non_null(strstr(w->text, "503"));
+	assert_non_null(strstr(w->text, "no permission"));
+	http_server_free(f.server);
 }
 
 static void test_sessions_can_be_chosen_also_as_json(void **state)
@@ -313,6 +407,8 @@ int main(void)
 		CASE(test_wrong_words_are_wrong_usage),
 		CASE(test_every_command_has_help_with_examples),
 		CASE(test_the_relay_is_asked_where_no_dispatcher_runs),
+		CASE(test_what_forwards_is_asked_of_the_relay_alone),
+		CASE(test_a_change_of_what_forwards_is_waited_for),
 		CASE(test_sessions_can_be_chosen_also_as_json),
 		CASE(test_a_refusal_is_shown_with_its_reason),
 		CASE(test_nobody_there_is_said_with_the_path),

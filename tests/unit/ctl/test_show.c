@@ -21,7 +21,8 @@ static void test_a_dispatcher_shows_its_relays_as_a_table(void **state)
 		"{\"relays\": [{\"ip\": \"10.0.0.1\", \"version\": \"5.0.0\","
 		" \"status\": \"active\", \"uptime\": 90061,"
 		" \"session_count\": 12, \"stream_count\": {\"audio\": 12,"
-		" \"video\": 0}, \"bps_relayed\": 1234567.0},"
+		" \"video\": 0}, \"bps_relayed\": 1234567.0,"
+		" \"engine\": \"xdp+tc\"},"
 		" {\"status\": \"error\", \"ip\": \"10.0.0.2\"}],"
 		" \"sessions\": 12, \"uptime\": 5}");
 
@@ -35,9 +36,9 @@ static void test_a_dispatcher_shows_its_relays_as_a_table(void **state)
 		"  uptime    00:00:05\n"
 		"\n"
 		"Relay     Status  Version       Uptime  Sessions     Traffic"
-		"  Streams\n"
+		"  Engine  Streams\n"
 		"10.0.0.1  active  5.0.0    1d 01:01:01        12  1.2 Mbit/s"
-		"  audio 12\n"
+		"  xdp+tc  audio 12\n"
 		"10.0.0.2  error\n");
 }
 
@@ -69,6 +70,56 @@ static void test_a_relay_shows_all_that_it_says(void **state)
 				      "  bps_relayed  78.4 kbit/s\n"
 				      "  drops        b 3\n"
 				      "  newer        yes\n");
+}
+
+#define INTERFACES                                                             \
+	"\"interfaces\": [{\"name\": \"lo\", \"engine\": \"userspace\","       \
+	" \"reason\": \"loopback\"}, {\"name\": \"eth0\", \"engine\": \"tc\"," \
+	" \"reason\": \"forwarding = tc\"}]"
+#define INTERFACES_SHOWN                                                       \
+	"\n"                                                                   \
+	"Interface  Engine     Why\n"                                          \
+	"lo         userspace  loopback\n"                                     \
+	"eth0       tc         forwarding = tc\n"
+
+static void test_a_relays_interfaces_stand_in_a_table_below(void **state)
+{
+	CLEANUP(buf_done) struct buf out = {0};
+	json_t *summary =
+		parse("{\"engine\": \"tc\", \"engine_reason\": \"forwarding"
+		      " = auto\", " INTERFACES ", \"flows\": 4, \"kernel\":"
+		      " {\"up_ttl\": 0, \"up_mtu\": 7, \"up_lease\": 1}}");
+
+	(void)state;
+	show_summary(&out, summary);
+	json_decref(summary);
+	assert_string_equal(
+		out.data,
+		"Relay\n"
+		"  engine         tc\n"
+		"  engine_reason  forwarding = auto\n"
+		"  flows          4\n"
+		"  kernel         up_mtu 7, up_lease 1\n" INTERFACES_SHOWN);
+}
+
+static void test_what_forwards_has_its_reasons_flows_and_counters(void **state)
+{
+	CLEANUP(buf_done) struct buf out = {0};
+	json_t *status = parse(
+		"{\"forwarding\": \"tc\", \"applied\": true,"
+		" \"engine\": \"tc\", \"reason\": \"r\\u001b\", " INTERFACES
+		", \"flows\": 4, \"destinations\": 2,"
+		" \"hops\": 1, \"kernel\": {\"up_mtu\": 7}}");
+
+	(void)state;
+	show_forwarding(&out, status);
+	json_decref(status);
+	assert_string_equal(
+		out.data,
+		"forwarding = tc; engine tc (r\\x1b)\n" INTERFACES_SHOWN "\n"
+		"4 flows installed, to 2 addresses by 1 next "
+		"hops\n"
+		"not forwarded there: up_mtu 7\n");
 }
 
 #define STREAM(type)                                                           \
@@ -141,6 +192,8 @@ static void test_what_is_missing_or_strange_is_no_reason_to_fail(void **state)
 	show_sessions(&out, object, "x");
 	show_summary(&out, object);
 	show_summary(&out, strange);
+	show_forwarding(&out, strange);
+	show_forwarding(&out, object);
 	assert_false(buf_failed(&out));
 	json_decref(strange);
 	json_decref(object);
@@ -166,6 +219,10 @@ int main(void)
 		cmocka_unit_test(
 			test_a_dispatcher_without_relays_says_what_that_means),
 		cmocka_unit_test(test_a_relay_shows_all_that_it_says),
+		cmocka_unit_test(
+			test_a_relays_interfaces_stand_in_a_table_below),
+		cmocka_unit_test(
+			test_what_forwards_has_its_reasons_flows_and_counters),
 		cmocka_unit_test(test_sessions_have_a_line_for_each_stream),
 		cmocka_unit_test(
 			test_a_filter_leaves_the_sessions_that_have_it),
