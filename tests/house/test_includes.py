@@ -20,7 +20,7 @@ ALLOWED = {
     'relay': ('base/', 'conf/', 'net/', 'proto/', 'media/', 'session/', 'link/', 'management/'),
     'ctl': ('base/', 'conf/', 'net/', 'proto/'),
 }
-GENERATED = ('version.h',)
+GENERATED = ('version.h', 'relay.skel.h')
 
 # The dispatcher and the operator's command are to build on any POSIX system.
 LINUX_ONLY = re.compile(r'(linux|asm|bpf|xdp|libmnl)/|netpacket/packet\.h|sys/(epoll|eventfd|'
