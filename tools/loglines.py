@@ -27,9 +27,9 @@ def shape(pieces):
 
 def in_sources():
     found = {}
-    for path in sorted((TOP / 'src').glob('*/*.c')):
+    for path in sorted((TOP / 'src').glob('**/*.c')):
         for level, pieces in CALL.findall(path.read_text(encoding='utf-8')):
-            found.setdefault((level, shape(pieces)), path.parent.name)
+            found.setdefault((level, shape(pieces)), path.relative_to(TOP / 'src').parts[0])
     return found
 
 
