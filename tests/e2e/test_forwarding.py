@@ -127,6 +127,29 @@ def test_a_change_is_in_the_log(call_system):
 
 
 @pytest.mark.root
+def test_without_the_right_to_load_programs_it_says_so_and_calls_work(make_call_system, network):
+    system = make_call_system(network=network, started=False)
+    relay = system.relay
+    relay.argv = ["setpriv", "--bounding-set", "-bpf,-net_admin,-perfmon,-sys_admin",
+                  "--"] + relay.argv
+    system.start()
+    relay.wait_log("WARNING the kernel forwards nothing, media goes through userspace: .*CAP_BPF")
+    facts = forwarding(relay)
+    assert (facts["forwarding"], facts["engine"], facts["interfaces"]) == ("auto", "userspace", [])
+    assert "CAP_NET_ADMIN" in facts["reason"] and facts["applied"]
+    status, answer = put(relay, {"forwarding": "tc"})
+    assert status == 503 and "CAP_BPF" in answer["error"]
+    relay.wait_log("WARNING forwarding = tc, asked for on the control channel, cannot be had")
+    done = command(relay, "tc")
+    assert done.returncode == 1 and "503" in done.stderr and "CAP_BPF" in done.stderr
+    assert forwarding(relay)["forwarding"] == "auto"
+    assert forwarding(relay, "userspace")["forwarding"] == "userspace"
+    call, caller, callee = establish(system)
+    talk(caller, callee)
+    assert call.remove() == "removed"
+
+
+@pytest.mark.root
 def test_an_engine_is_opened_while_the_relay_runs(make_call_system, network):
     system = make_call_system(network=network, relay_config={"forwarding": "userspace"})
     relay = system.relay
