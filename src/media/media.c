@@ -86,6 +86,12 @@ void media_use_engine(struct media *media, struct engine *engine)
 	atomic_store(&media->engine, engine);
 }
 
+static void say_userspace(struct media *media)
+{
+	snprintf(media->engine_reason, sizeof(media->engine_reason),
+		 "forwarding = userspace");
+}
+
 /* Without one everything goes through userspace: no error, but a warning. */
 static int open_engine(struct media *media, enum media_forwarding forwarding)
 {
@@ -115,6 +121,8 @@ int media_set_forwarding(struct media *media, enum media_forwarding forwarding)
 		engine->ops->set_forwarding(engine, forwarding);
 	else if (forwarding != FORWARDING_USERSPACE)
 		return open_engine(media, forwarding);
+	else
+		say_userspace(media);
 	return 0;
 }
 
@@ -123,7 +131,8 @@ void media_engine_status(const struct media *media,
 {
 	const struct engine *engine = atomic_load(&media->engine);
 
-	*ret = (struct media_engine_status){.name = "userspace"};
+	*ret = (struct media_engine_status){.name = "userspace",
+					    .forwarding = FORWARDING_USERSPACE};
 	if (engine)
 		engine->ops->status(engine, ret);
 	else
@@ -160,8 +169,7 @@ int media_new(struct media **ret, const struct media_config *config)
 		return -ENOMEM;
 	media->learning = config->learning;
 	media->engine_config = config->engine;
-	snprintf(media->engine_reason, sizeof(media->engine_reason),
-		 "forwarding = userspace");
+	say_userspace(media);
 	list_init(&media->streams);
 	media->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (media->done_fd < 0) {

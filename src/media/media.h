@@ -154,6 +154,7 @@ void media_read_totals(const struct media *media, struct media_totals *ret);
 /** What forwards at present, and why. */
 struct media_engine_status {
 	const char *name; /* "xdp", "tc", "xdp+tc" or "userspace" */
+	enum media_forwarding forwarding; /* that is in force */
 	char reason[MEDIA_REASON_SIZE];
 	uint64_t flows;        /* in the kernel */
 	uint64_t destinations; /* IP addresses that they go to */

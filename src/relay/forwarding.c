@@ -1,6 +1,5 @@
 #include <errno.h>
 #include <jansson.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -48,16 +47,12 @@ void relay_write_engine(const struct relay *relay, const char *reason_key,
 	write_status(relay, &s, reason_key, w);
 }
 
-/* The engine's thread does what it is asked, and says so in its reason. Where
- * there is no engine, nothing has to be done. */
+/* The engine's thread does what it is asked a moment later. Where there is no
+ * engine, nothing has to be done. */
 static bool is_applied(const struct relay *relay,
 		       const struct media_engine_status *s)
 {
-	char text[MEDIA_REASON_SIZE];
-
-	(void)snprintf(text, sizeof(text), "forwarding = %s",
-		       media_forwarding_name(relay->forwarding));
-	return s->stat_count == 0 || strcmp(s->reason, text) == 0;
+	return s->stat_count == 0 || s->forwarding == relay->forwarding;
 }
 
 void relay_api_forwarding(struct management_request *request, void *arg)

@@ -189,8 +189,6 @@ def test_media_goes_on_while_what_forwards_changes(call_network):
 
 
 @pytest.mark.root
-@pytest.mark.xfail(strict=True, reason="clsact goes with the last filter, and comes with the "
-                   "first: each time the kernel stops all sending by the interface for a moment")
 def test_a_change_in_the_middle_of_packets_loses_none(call_network):
     relay = call_network.relay
     needs_kernel(forwarding(relay))

@@ -27,6 +27,7 @@ struct attachment {
 	struct attach_choice choice; /* what is in force */
 	char failure[MEDIA_REASON_SIZE];
 	uint32_t tc_handle;
+	bool has_clsact; /* that goes when we go */
 };
 
 struct attachments {
@@ -200,10 +201,12 @@ static int attach_tc(struct attachments *as, struct attachment *a,
 		describe_failure(a, "it takes no clsact", -r);
 		return r;
 	}
+	a->has_clsact = a->has_clsact || r == 0;
 	r = find_handle(as, a, now_us, &a->tc_handle, &taken);
 	if (r == 0) {
 		opts.handle = a->tc_handle;
 		opts.flags = taken ? BPF_TC_F_REPLACE : 0;
+		a->has_clsact = a->has_clsact || taken;
 		r = bpf_tc_attach(&hook, &opts);
 	}
 	if (r < 0)
@@ -218,11 +221,19 @@ static void detach_tc(const struct attachment *a, uint32_t handle)
 	struct bpf_tc_hook hook = hook_of(a);
 
 	(void)bpf_tc_detach(&hook, &opts);
-	/* clsact stays where others may have filters. */
-	if (!clsact_has_filters(a->ifindex)) {
-		hook.attach_point = BPF_TC_INGRESS | BPF_TC_EGRESS;
-		(void)bpf_tc_hook_destroy(&hook);
-	}
+}
+
+/* Whenever clsact is made or destroyed, the kernel stops the interface's send
+ * queues for a moment, and what is sent meanwhile is lost without a word. So it
+ * stays as long as we run, and where others have filters. */
+static void remove_clsact(const struct attachment *a)
+{
+	struct bpf_tc_hook hook = hook_of(a);
+
+	if (!a->has_clsact || clsact_has_filters(a->ifindex))
+		return;
+	hook.attach_point = BPF_TC_INGRESS | BPF_TC_EGRESS;
+	(void)bpf_tc_hook_destroy(&hook);
 }
 
 /* ---- what is in force ---- */
@@ -272,7 +283,7 @@ static int attach(struct attachments *as, struct attachment *a,
 }
 
 /* What a killed relay left and we shall not replace by something of ours. */
-static void sweep(const struct attachments *as, const struct attachment *a,
+static void sweep(const struct attachments *as, struct attachment *a,
 		  uint64_t now_us)
 {
 	struct bpf_tc_hook hook = hook_of(a);
@@ -299,6 +310,7 @@ static void sweep(const struct attachments *as, const struct attachment *a,
 			    FLOW_OWNER_GONE)
 			continue;
 		detach_tc(a, TC_HANDLE + i);
+		a->has_clsact = true;
 		log_info("interface %s: the TC program of a relay that is gone "
 			 "is removed",
 			 a->name);
@@ -383,6 +395,7 @@ struct attachments *attachments_free(struct attachments *as)
 		struct attachment *a = list_item(link, struct attachment, link);
 
 		detach(as, a);
+		remove_clsact(a);
 		forget(a);
 	}
 	free(as);
@@ -457,6 +470,7 @@ void attachments_sweep(struct attachments *as, uint64_t now_us)
 
 		memcpy(nothing.name, interface->name, sizeof(nothing.name));
 		sweep(as, &nothing, now_us);
+		remove_clsact(&nothing);
 	}
 }
 

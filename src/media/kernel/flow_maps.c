@@ -404,7 +404,7 @@ void flow_maps_read(const struct flow_maps *maps, const struct endpoint *local,
 	counters.has_udptl_seq = seen & FLOW_SEEN_UDPTL;
 	counters.seq = LOAD(c->seq);
 	counters.ssrc = LOAD(c->ssrc);
-	if (LOAD(c->payload_type) != PAYLOAD_TYPE_NONE)
+	if (seen & FLOW_SEEN_RTP)
 		counters.payload_type = LOAD(c->payload_type);
 	if (now_us > 0 && LOAD(c->heard) != 0)
 		counters.heard_us = from_units(LOAD(c->heard), now_us);

@@ -220,6 +220,7 @@ static void publish_status(struct kernel_engine *k)
 
 	hop_table_count(k->hops, &hops);
 	s.name = xdp && tc ? "xdp+tc" : xdp ? "xdp" : tc ? "tc" : "userspace";
+	s.forwarding = k->applied;
 	(void)snprintf(s.reason, sizeof(s.reason), "forwarding = %s",
 		       media_forwarding_name(k->applied));
 	s.hops = hops.used;
