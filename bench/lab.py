@@ -4,8 +4,11 @@ As root: three network namespaces, caller - relay - callee, joined by two veth p
 that the phones' packets cross links as in a network, and the direct way from phone to
 phone is plain IP forwarding over the same two links. Otherwise everything is on loopback.
 """
+import contextlib
+import ctypes
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -14,6 +17,9 @@ import tempfile
 import time
 
 WAIT_SECONDS = 20
+CLONE_NEWNET = 0x40000000
+PR_SET_PDEATHSIG = 1
+LIBC = ctypes.CDLL(None, use_errno=True)
 
 # 198.18.0.0/15 is for benchmarks (RFC 2544).
 NET = {'caller': ('198.18.0.2', '198.18.0.1'), 'callee': ('198.18.1.2', '198.18.1.1')}
@@ -28,11 +34,16 @@ dispatchers = 127.0.0.1:{link_port}
 relay_ip = {relay_ip}
 port_range = {port_range}
 port_rest = {port_rest}
+forwarding = {forwarding}
 """
 
 
 class CannotMeasure(Exception):
     """Something that is needed does not work; what, for a person."""
+
+
+class NotThere(Exception):
+    """A candidate that this machine or this build does not have; why, for a person."""
 
 
 def command(*words):
@@ -51,6 +62,40 @@ def wait_for(fact, what):
         time.sleep(0.05)
 
 
+def end_with_parent():
+    """In a child: not even a bench that is killed leaves it behind."""
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def inside_netns(netns):
+    """This thread, in another network namespace; None: where it is."""
+    if not netns:
+        yield
+        return
+    with open('/proc/self/ns/net', 'rb') as home, open(f'/run/netns/{netns}', 'rb') as there:
+        if LIBC.setns(there.fileno(), CLONE_NEWNET) != 0:
+            raise CannotMeasure(f'setns {netns}: {os.strerror(ctypes.get_errno())}')
+        try:
+            yield
+        finally:
+            LIBC.setns(home.fileno(), CLONE_NEWNET)
+
+
+def cpu_seconds(pid):
+    """What a process has used so far, by its CPU clock; as clock_getcpuclockid() names it."""
+    return time.clock_gettime((~pid << 3) | 2)
+
+
+def remove_left_namespaces():
+    """Those of a run that was killed."""
+    folder = '/run/netns'
+    for name in os.listdir(folder) if os.path.isdir(folder) and os.geteuid() == 0 else ():
+        found = re.match(r'mp-(\d+)-', name)
+        if found and not os.path.exists(f'/proc/{found.group(1)}'):
+            subprocess.run(('ip', 'netns', 'delete', name), check=False)
+
+
 def free_ports(count):
     """TCP ports of loopback in the present namespace."""
     probes = [socket.create_server(('127.0.0.1', 0)) for _ in range(count)]
@@ -61,9 +106,16 @@ def free_ports(count):
 
 
 class Network:
-    """Three namespaces, or loopback."""
+    """Three namespaces, or loopback.
 
-    def __init__(self):
+    With `frames`, the interfaces are ready for XDP: veth takes a redirected frame only if
+    its peer has a program or GRO, and a program in the driver sees no mark of a checksum
+    that is still to be made, so that phones have to make it.
+    """
+
+    def __init__(self, label='', frames=False):
+        self.label = f'{label}-' if label else ''
+        self.frames = frames
         self.names = {}
         self.relay_ip = '127.0.0.1'
         self.phone_ip = {'caller': '127.0.0.1', 'callee': '127.0.0.1'}
@@ -72,7 +124,8 @@ class Network:
     def start(self):
         if os.geteuid() != 0:
             return
-        names = {name: f'mp-{os.getpid()}-{name}' for name in ('relay', 'caller', 'callee')}
+        names = {name: f'mp-{os.getpid()}-{self.label}{name}'
+                 for name in ('relay', 'caller', 'callee')}
         for name, netns in names.items():
             command('ip', 'netns', 'add', netns)
             self.names[name] = netns
@@ -87,8 +140,32 @@ class Network:
             command('ip', '-n', names[name], 'route', 'add', 'default', 'via', router_ip)
             self.phone_ip[name] = phone_ip
         command('ip', 'netns', 'exec', names['relay'], 'sysctl', '-q', 'net.ipv4.ip_forward=1')
+        if self.frames:
+            self.prepare_for_frames()
         self.relay_ip = NET['caller'][1]
         self.kind = 'veth'
+
+    def prepare_for_frames(self):
+        for name in NET:
+            command(*self.inside('relay', ('ethtool', '-K', name, 'gro', 'on')))
+            command(*self.inside(name, ('ethtool', '-K', 'eth0', 'gro', 'on', 'tx', 'off')))
+
+    def mac(self, name, device):
+        """The address of an interface in the namespace of caller, callee or relay."""
+        link, = json.loads(command('ip', '-json', '-netns', self.names[name], 'link', 'show',
+                                   device))
+        return link['address']
+
+    def __enter__(self):
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *exc):
+        self.stop()
 
     def stop(self):
         for netns in self.names.values():
@@ -117,7 +194,8 @@ class Processes:
         log = os.path.join(self.folder, f'{name}.log')
         with open(log, 'wb') as out:
             child = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=out,
-                                     stderr=subprocess.STDOUT, process_group=0)
+                                     stderr=subprocess.STDOUT, process_group=0,
+                                     preexec_fn=end_with_parent)
         self.children.append((name, child, log))
         return child
 
@@ -143,6 +221,7 @@ class MediaProxy:
     """A dispatcher and a relay, joined by mTLS. Use with `with`."""
 
     title = 'MediaProxy'
+    forwarding = 'userspace'
 
     def __init__(self, build, network, port_range='40000:60000', port_rest='5'):
         self.build = build
@@ -178,7 +257,7 @@ class MediaProxy:
         with open(os.path.join(config, 'config.ini'), 'w', encoding='ascii') as out:
             out.write(CONFIG.format(link_port=link_port, management_port=management_port,
                                     relay_ip=self.network.relay_ip, port_range=self.port_range,
-                                    port_rest=self.port_rest))
+                                    port_rest=self.port_rest, forwarding=self.forwarding))
         options = ('--no-fork', '--config-dir', config, '--runtime-dir', self.runtime)
         self.dispatcher, self.relay = (
             self.run(name, options, fact) for name, fact in
@@ -193,14 +272,32 @@ class MediaProxy:
         wait_for(lambda: self.processes.look() or ready(), f'{name} is ready')
         return child
 
-    def relays(self):
-        done = subprocess.run((self.program('mediaproxy'), 'summary', '--json', '--runtime-dir',
-                               self.runtime), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+    def summary(self, *where):
+        done = subprocess.run((self.program('mediaproxy'), 'summary', '--json', *where),
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.DEVNULL, timeout=5, check=False)
         try:
-            return len(json.loads(done.stdout)['relays'])
-        except (ValueError, KeyError):
-            return None
+            return json.loads(done.stdout)
+        except ValueError:
+            return {}
+
+    def relays(self):
+        summary = self.summary('--runtime-dir', self.runtime)
+        return len(summary['relays']) if 'relays' in summary else None
+
+    def kernel_flows(self):
+        """How many flows the kernel forwards now. The one place that knows the relay's JSON."""
+        summary = self.summary('--socket', os.path.join(self.runtime, 'media-relay.ctl'))
+        if summary.get('engine') != self.forwarding:
+            raise NotThere(f'the relay runs {summary.get("engine")}, not {self.forwarding}')
+        return summary.get('flows', 0)
+
+    def has_taken(self, calls):
+        """Whether what the candidate is to be measured with has these calls by now."""
+        return self.forwarding == 'userspace' or self.kernel_flows() >= 2 * calls
+
+    def apply(self):
+        """All calls are set up. Here nothing is left to do."""
 
     def connect(self):
         proxy = socket.socket(socket.AF_UNIX)

@@ -4,7 +4,6 @@ In user space (--table=-1), driven by its NG protocol: bencoded dictionaries in 
 datagrams, without TLS. It gets the same addresses, the same ports and the same phones, and
 ends calls at once (--delete-delay=0), since 30 s, its default, would take all ports.
 """
-import ctypes
 import json
 import os
 import re
@@ -15,7 +14,6 @@ import tempfile
 
 import lab
 
-CLONE_NEWNET = 0x40000000
 NG_PORT = 22222
 
 
@@ -28,16 +26,8 @@ def bencode(value):
 
 def socket_in(netns):
     """A UDP socket in another network namespace; None: in ours."""
-    if not netns:
+    with lab.inside_netns(netns):
         return socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    libc = ctypes.CDLL(None, use_errno=True)
-    with open('/proc/self/ns/net', 'rb') as home, open(f'/run/netns/{netns}', 'rb') as there:
-        if libc.setns(there.fileno(), CLONE_NEWNET) != 0:
-            raise lab.CannotMeasure(f'setns {netns}: {os.strerror(ctypes.get_errno())}')
-        try:
-            return socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        finally:
-            libc.setns(home.fileno(), CLONE_NEWNET)
 
 
 def sdp_of(ip, port):
@@ -57,6 +47,13 @@ class Rtpengine:
     @staticmethod
     def is_installed():
         return shutil.which('rtpengine') is not None
+
+    @staticmethod
+    def version():
+        done = subprocess.run(('rtpengine', '--version'), stdin=subprocess.DEVNULL, text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+        found = re.search(r'Version: *(\S+)', done.stdout)
+        return found.group(1) if found else 'unknown'
 
     def __enter__(self):
         self.folder = tempfile.mkdtemp(prefix='mediaproxy-bench.')
@@ -117,6 +114,12 @@ class Rtpengine:
         for_callee = self.update(number, 'offer', *caller)
         for_caller = self.update(number, 'answer', *callee)
         return for_caller, for_callee
+
+    def has_taken(self, calls):
+        return True
+
+    def apply(self):
+        """As lab.MediaProxy."""
 
     def hang_up(self, number):
         self.ask({'command': 'delete', 'call-id': f'bench-{number}', 'from-tag': 'a'})
