@@ -17,7 +17,7 @@ help:
 	@echo 'make run        build, and run a dispatcher and a relay on loopback'
 	@echo 'make check      build with sanitizers and run every test'
 	@echo 'make check-long the same with long fuzzing, and under a kernel of Debian in qemu'
-	@echo 'make bench      build optimized, and measure signalling, media and memory'
+	@echo 'make bench      build optimized, and measure speed, delay and memory'
 	@echo 'make lint       clang-tidy and cppcheck'
 	@echo 'make format     clang-format over the sources'
 	@echo 'make install    install under DESTDIR and PREFIX ($(PREFIX))'

@@ -15,11 +15,12 @@
  * time at which the kernel took the packet from the receiving interface
  * (SO_TIMESTAMPNS): how soon this program gets to run does not count. With
  * --caller-netns and --callee-netns (root) the phones live in two network
- * namespaces.
+ * namespaces. With --warm-up the first packets of each phone do not count for
+ * the delay: a relay may be learning, or may be handing the call to the kernel.
  *
  * Usage: media_load --calls N --seconds S [--rate PACKETS] [--payload BYTES]
  *        [--caller-ip IP] [--callee-ip IP] [--caller-netns NAME]
- *        [--callee-netns NAME] [--pid PID]
+ *        [--callee-netns NAME] [--pid PID] [--warm-up PACKETS]
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -49,7 +50,7 @@
 #define PACKET_MAX 1500
 
 struct options {
-	unsigned calls, seconds, rate, payload;
+	unsigned calls, seconds, rate, payload, warm_up;
 	const char *ip[2], *netns[2];
 	pid_t pid; /* 0: none */
 };
@@ -76,7 +77,7 @@ struct load {
 	uint64_t step_ns; /* from one to the next, over all phones */
 	uint64_t start_ns, tick_ns;
 	/* of this run: */
-	uint64_t sent, send_errors, received, duplicates, strange;
+	uint64_t sent, send_errors, received, duplicates, strange, timed;
 	uint64_t late_max_ns;
 	uint32_t *delay_us10; /* tenths of a microsecond */
 };
@@ -267,7 +268,10 @@ static void take_packet(struct load *load, unsigned index, const void *packet,
 		return;
 	}
 	*byte |= bit;
-	load->delay_us10[load->received++] =
+	load->received++;
+	if (mark.number < load->o.warm_up)
+		return;
+	load->delay_us10[load->timed++] =
 		arrived_ns > mark.sent_ns
 			? (uint32_t)((arrived_ns - mark.sent_ns) / 100)
 			: 0;
@@ -322,6 +326,7 @@ static void start_run(struct load *load)
 	load->run++;
 	load->sent = load->send_errors = load->received = 0;
 	load->duplicates = load->strange = load->late_max_ns = 0;
+	load->timed = 0;
 	for (unsigned i = 0; i < load->phone_count; i++)
 		memset(load->phones[i].seen, 0,
 		       load->total / load->phone_count / 8 + 1);
@@ -337,10 +342,10 @@ static int compare(const void *a, const void *b)
 
 static double percentile_us(const struct load *load, double percent)
 {
-	if (load->received == 0)
+	if (load->timed == 0)
 		return 0;
-	return load->delay_us10[(uint64_t)((double)(load->received - 1) *
-					   percent / 100)] /
+	return load->delay_us10[(uint64_t)((double)(load->timed - 1) * percent /
+					   100)] /
 	       10.0;
 }
 
@@ -349,7 +354,7 @@ static void print_run(struct load *load, uint64_t wall_ns, uint64_t own_ns,
 {
 	double wall = (double)wall_ns;
 
-	qsort(load->delay_us10, load->received, sizeof(load->delay_us10[0]),
+	qsort(load->delay_us10, load->timed, sizeof(load->delay_us10[0]),
 	      compare);
 	(void)printf("{\"sent\": %" PRIu64 ", \"received\": %" PRIu64
 		     ", \"lost\": %" PRIu64 ", \"duplicates\": %" PRIu64
@@ -411,6 +416,7 @@ static void read_options(int argc, char **argv, struct options *o)
 		{"caller-netns", required_argument, NULL, 'A'},
 		{"callee-netns", required_argument, NULL, 'C'},
 		{"pid", required_argument, NULL, 'p'},
+		{"warm-up", required_argument, NULL, 'w'},
 		{NULL, 0, NULL, 0},
 	};
 	int c;
@@ -443,6 +449,9 @@ static void read_options(int argc, char **argv, struct options *o)
 			break;
 		case 'p':
 			o->pid = (pid_t)number(optarg, 1, INT32_MAX);
+			break;
+		case 'w':
+			o->warm_up = number(optarg, 0, 100000);
 			break;
 		default:
 			exit(2);

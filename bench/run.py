@@ -2,9 +2,11 @@
 """bench/run.py [--build DIR] [--only PART,...] [--seconds S]: what `make bench` runs
 
 Measures signalling, media in user space, and memory, with the daemons built in DIR, and
-the same for rtpengine where it is installed. Prints a table, and leaves it in DIR/results
-as bench.md, with all figures in bench.json. It asserts nothing: it fails only when it
-cannot measure. docs/performance.md says what the figures mean.
+the same for rtpengine where it is installed; as root also the packet rate of everything
+that can move packets, the delay that each adds, and the relay's CPU while the kernel does
+the work. Prints tables, and leaves them in DIR/results as bench.md, with all figures in
+bench.json and the delays in delay.svg. It asserts nothing: it fails only when it cannot
+measure. docs/performance.md says what the figures mean.
 """
 import argparse
 import json
@@ -14,75 +16,25 @@ import signal
 import subprocess
 import sys
 
+import delay
 import lab
+import plot
+import rate
 import rtpengine
+import table
 
-PARTS = ('memory', 'media', 'signalling')
-
-
-class Phones:
-    """bench/media_load: both phones of N calls."""
-
-    def __init__(self, build, network, calls, seconds, rate, pid):
-        words = [os.path.join(build, 'bench', 'media_load'), '--calls', str(calls),
-                 '--seconds', str(seconds), '--rate', str(rate), '--pid', str(pid)]
-        self.process = subprocess.Popen(words + network.load_options(), text=True,
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        self.calls = []
-        for _ in range(calls):
-            ports = self.process.stdout.readline().split()
-            if not ports:
-                raise lab.CannotMeasure('media_load did not start')
-            self.calls.append(tuple((network.phone_ip[party], int(port))
-                                    for party, port in zip(('caller', 'callee'), ports)))
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exc):
-        self.process.stdin.close()
-        self.process.wait()
-
-    def run(self, destinations):
-        """Send for a while; two (ip, port) for each call. @return the figures"""
-        for pair in destinations:
-            self.process.stdin.write(' '.join(f'{ip} {port}' for ip, port in pair) + '\n')
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        if not line:
-            raise lab.CannotMeasure('media_load ended early')
-        return json.loads(line)
-
-    def run_direct(self):
-        return self.run([(callee, caller) for caller, callee in self.calls])
-
-    def set_up(self, relay):
-        return [relay.call(i, *phones) for i, phones in enumerate(self.calls)]
-
-    def hang_up(self, relay):
-        for i in range(len(self.calls)):
-            relay.hang_up(i)
+PARTS = ('memory', 'media', 'signalling', 'rate', 'delay', 'kernel_cpu')
 
 
 def measure_media(build, network, relay_type, options):
-    with relay_type(build, network) as relay, \
-            Phones(build, network, options.calls, options.seconds, 50, relay.media_pid) as phones:
-        direct = phones.run_direct()
-        destinations = phones.set_up(relay)
-        relayed = phones.run(destinations)
-        phones.hang_up(relay)
-    return {'network': network.kind, 'calls': options.calls, 'packets_per_second': 50,
-            'payload_bytes': 172, 'seconds': options.seconds, 'direct': direct,
-            'relayed': relayed,
-            'added_delay_p50_us': round(relayed['delay_p50_us'] - direct['delay_p50_us'], 1),
-            'added_delay_p99_us': round(relayed['delay_p99_us'] - direct['delay_p99_us'], 1)}
+    return delay.media_of(build, network, relay_type, options, options.seconds)
 
 
 def measure_memory(build, network, relay_type, options):
     """With a packet a second each way, so that every session has been used."""
     sessions = options.sessions
     with relay_type(build, network) as relay, \
-            Phones(build, network, sessions, 3, 1, relay.media_pid) as phones:
+            delay.Phones(build, network, sessions, 3, 1, relay.media_pid) as phones:
         idle = lab.memory_kb(relay.media_pid)
         destinations = phones.set_up(relay)
         phones.run(destinations)
@@ -97,7 +49,13 @@ def measure_signalling(build, network, relay_type, options):
         return relay.signalling(connections=8, seconds=2 * options.seconds)
 
 
+# Of one daemon at a time, in one table.
 MEASURE = {'memory': measure_memory, 'media': measure_media, 'signalling': measure_signalling}
+
+# Of every candidate, each with tables of its own; for root.
+COMPARE = {'rate': (rate.measure, (rate.ratio_rows, rate.rows)),
+           'delay': (delay.measure, (delay.rows,)),
+           'kernel_cpu': (delay.measure_cpu, (delay.cpu_rows,))}
 
 
 # What is shown: title, format, target, and where it is in the figures of a candidate.
@@ -149,11 +107,7 @@ def table_of(results, candidates):
         row = tuple(value_of(results[c.title], path, form) for c in candidates)
         if any(cell != '-' for cell in row):
             rows.append((title, target, *row))
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = ['| ' + ' | '.join(cell.ljust(width) for cell, width in zip(row, widths)) + ' |'
-             for row in rows]
-    lines.insert(1, '| ' + ' | '.join('-' * width for width in widths) + ' |')
-    return '\n'.join(lines)
+    return table.markdown(rows)
 
 
 def machine():
@@ -164,11 +118,23 @@ def machine():
             'load_before': os.getloadavg()[0]}
 
 
-def describe(about, network):
+def versions(build, with_rtpengine):
+    shown = lab.command(os.path.join(build, 'mediaproxy'), '--version').strip()
+    if with_rtpengine:
+        shown += f', rtpengine {rtpengine.Rtpengine.version()}'
+    return shown
+
+
+def describe(about):
+    return (f'{about["cores"]} cores, {about["cpu"]}, Linux {about["kernel"]}; '
+            f'{about["versions"]}')
+
+
+def details(about, network):
     where = ('namespaces: caller - veth - relay - veth - callee' if network.kind == 'veth'
              else 'loopback (root gets namespaces)')
-    return (f'{about["cores"]} cores, {about["cpu"]}, Linux {about["kernel"]}; {where}; load of '
-            f'the machine before: {about["load_before"]:.1f}. Load and daemons share the cores.')
+    return (f'{where}; load of the machine before: {about["load_before"]:.1f}. Load and daemons '
+            'share the cores.')
 
 
 def write(folder, name, text):
@@ -177,30 +143,74 @@ def write(folder, name, text):
         out.write(text + '\n')
 
 
-def measure_all(options, network, candidates):
+def say(words):
+    print(f'bench: {words}', file=sys.stderr, flush=True)
+
+
+def measure_each(options, network, candidates):
     results = {candidate.title: {} for candidate in candidates}
     for part in options.only:
-        for candidate in candidates:
-            print(f'bench: {part}, {candidate.title}', file=sys.stderr, flush=True)
+        for candidate in candidates if part in MEASURE else ():
+            say(f'{part}, {candidate.title}')
             results[candidate.title][part] = MEASURE[part](options.build, network, candidate,
                                                            options)
     return results
 
 
+def compare(options):
+    results = {}
+    for part in options.only:
+        if part not in COMPARE:
+            continue
+        if os.geteuid() != 0:
+            say(f'{part} is left out: it needs root')
+            continue
+        results[part] = COMPARE[part][0](options.build, options, say)
+    return results
+
+
+def tables(results, compared, candidates):
+    if any(results.values()):
+        yield table_of(results, candidates)
+    for part, figures in compared.items():
+        for rows in COMPARE[part][1]:
+            yield table.markdown(rows(figures))
+        for title, reason in figures['missing'].items():
+            yield f'Not measured: {title}: {reason}'
+
+
 def parse():
-    parser = argparse.ArgumentParser(description='Measure signalling, media and memory.')
+    parser = argparse.ArgumentParser(description='Measure speed, delay and memory.')
     parser.add_argument('--build', default='build-bench', help='where the programs are')
     parser.add_argument('--only', type=lambda text: text.split(','), default=list(PARTS),
                         help=f'some of {",".join(PARTS)}')
     parser.add_argument('--seconds', type=int, default=10,
                         help='how long media flows, twice; signalling takes double')
-    parser.add_argument('--calls', type=int, default=500, help='of the media part')
-    parser.add_argument('--sessions', type=int, default=2000, help='of the memory part')
+    parser.add_argument('--calls', type=int, default=500, help='of the media and delay parts')
+    parser.add_argument('--sessions', type=int, default=2000,
+                        help='of the memory and kernel_cpu parts')
+    parser.add_argument('--rounds', type=int, default=3, help='of the rate part')
+    parser.add_argument('--rate-seconds', type=float, default=2,
+                        help='each candidate in each round of the rate part')
+    parser.add_argument('--cpu-seconds', type=float, default=10, help='of the kernel_cpu part')
     parser.add_argument('--alone', action='store_true', help='without rtpengine')
     options = parser.parse_args()
     if not set(options.only) <= set(PARTS):
         parser.error(f'--only: {",".join(PARTS)}')
     return options
+
+
+def report(options, about, network, shown, figures):
+    text = '\n\n'.join([f'{describe(about)}; {details(about, network)}', *shown])
+    folder = os.path.join(options.build, 'results')
+    written = ['bench.md', 'bench.json']
+    write(folder, 'bench.md', text)
+    write(folder, 'bench.json', json.dumps(figures, indent=2))
+    if 'delay' in figures:
+        written.append('delay.svg')
+        write(folder, 'delay.svg', plot.delays(figures['delay'], describe(about)))
+    print(text)
+    print(f'\nin {folder}: {", ".join(written)}')
 
 
 def main():
@@ -209,11 +219,14 @@ def main():
     candidates = [lab.MediaProxy]
     if not options.alone and rtpengine.Rtpengine.is_installed():
         candidates.append(rtpengine.Rtpengine)
+    lab.remove_left_namespaces()
     about = machine()
     network = lab.Network()
     try:
+        about['versions'] = versions(options.build, len(candidates) > 1)
         network.start()
-        results = measure_all(options, network, candidates)
+        results = measure_each(options, network, candidates)
+        compared = compare(options)
     except (lab.CannotMeasure, OSError, subprocess.TimeoutExpired) as failure:
         print(f'bench: cannot measure: {failure}', file=sys.stderr)
         return 1
@@ -221,12 +234,8 @@ def main():
         return 130
     finally:
         network.stop()
-    text = f'{describe(about, network)}\n\n{table_of(results, candidates)}'
-    folder = os.path.join(options.build, 'results')
-    write(folder, 'bench.md', text)
-    write(folder, 'bench.json', json.dumps({'machine': about, 'results': results}, indent=2))
-    print(text)
-    print(f'\nin {folder}: bench.md, bench.json')
+    report(options, about, network, list(tables(results, compared, candidates)),
+           {'machine': about, 'results': results, **compared})
     return 0
 
 
