@@ -16,19 +16,14 @@
  */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
-#include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
-#include <net/if.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "packet_gen.skel.h"
 #include "tool.h"
@@ -54,31 +49,6 @@ struct generator {
 };
 
 /* ---- set-up ---- */
-
-static void own_mac(const char *device, volatile const uint8_t *ret)
-{
-	struct ifreq request = {0};
-	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-
-	(void)snprintf(request.ifr_name, sizeof(request.ifr_name), "%s",
-		       device);
-	if (fd < 0 || ioctl(fd, SIOCGIFHWADDR, &request) < 0)
-		tool_fail(device);
-	(void)close(fd);
-	memcpy((void *)(uintptr_t)ret, request.ifr_hwaddr.sa_data, 6);
-}
-
-static void parse_mac(const char *text, volatile const uint8_t *ret)
-{
-	uint8_t mac[6];
-
-	if (sscanf(text, "%2hhx:%2hhx:%2hhx:%2hhx:%2hhx:%2hhx", &mac[0],
-		   &mac[1], &mac[2], &mac[3], &mac[4], &mac[5]) != 6) {
-		errno = EINVAL;
-		tool_fail("--to-mac");
-	}
-	memcpy((void *)(uintptr_t)ret, mac, sizeof(mac));
-}
 
 /* Any audio will do, as long as its checksum is known. */
 static uint32_t fill_audio(uint8_t frame[static PACKET_FRAME])
@@ -114,6 +84,7 @@ static void load(struct generator *gen, const struct options *o)
 {
 	uint32_t zero = 0, device = tool_interface(o->device);
 	struct packet_gen_bpf *bpf = packet_gen_bpf__open();
+	uint8_t macs[12];
 
 	if (!bpf)
 		tool_fail("packet_gen.bpf.c");
@@ -121,8 +92,9 @@ static void load(struct generator *gen, const struct options *o)
 	bpf->rodata->flow_count = o->flows;
 	bpf->rodata->with_checksum = !o->no_checksum;
 	bpf->rodata->audio_sum = fill_audio(gen->frame);
-	parse_mac(o->to_mac, bpf->rodata->macs);
-	own_mac(o->device, bpf->rodata->macs + 6);
+	tool_read_mac(macs, o->to_mac);
+	tool_own_mac(macs + 6, o->device);
+	memcpy((void *)(uintptr_t)bpf->rodata->macs, macs, sizeof(macs));
 	if (bpf_map__set_max_entries(bpf->maps.flows, o->flows) < 0 ||
 	    packet_gen_bpf__load(bpf) < 0)
 		tool_fail("packet_gen.bpf.c");

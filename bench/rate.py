@@ -31,18 +31,21 @@ CANDIDATES = (peers.BareRedirect, peers.Xdp, peers.Tc, peers.Conntrack, peers.Us
 FLOWS = (64, 20000)  # of bench/flow_load
 OWN_CORE, SAME_CORE = ', one core', ', all on one core'
 
-# What is compared: a candidate, by what, and the target.
+# What is compared: a candidate, with what, by which figure, and the target.
+RATE, PER_CPU = 'per_second', 'per_cpu_second'
 RATIOS = (
-    ('xdp', 'bare redirect', '>= 0.8'),
-    ('xdp', 'conntrack', '>= 4'),
-    ('xdp', 'rtpengine', '>= 25'),
-    ('xdp', 'rtpengine, all on one core', ''),
-    ('flow_load, 20000 flows', 'flow_load, 64 flows', '>= 0.65'),
-    ('tc', 'conntrack', '>= 1'),
-    ('userspace', 'rtpengine', ''),
-    ('userspace, one core', 'rtpengine, one core', '>= 3'),
-    ('userspace, all on one core', 'rtpengine, all on one core', ''),
-    ('userspace, without loss', 'rtpengine, without loss', ''),
+    ('xdp', 'bare redirect', RATE, '>= 0.8'),
+    ('xdp', 'conntrack', RATE, '>= 4'),
+    ('xdp', 'rtpengine', RATE, '>= 25'),
+    ('xdp', 'rtpengine, all on one core', RATE, ''),
+    ('flow_load, 20000 flows', 'flow_load, 64 flows', RATE, '>= 0.65'),
+    ('tc', 'conntrack', RATE, '>= 1'),
+    ('userspace', 'rtpengine', RATE, ''),
+    ('userspace', 'rtpengine', PER_CPU, '>= 3'),
+    ('userspace, one core', 'rtpengine, one core', RATE, '>= 3'),
+    ('userspace, one core', 'rtpengine, one core', PER_CPU, ''),
+    ('userspace, all on one core', 'rtpengine, all on one core', RATE, ''),
+    ('userspace, without loss', 'rtpengine, without loss', RATE, ''),
 )
 
 
@@ -128,6 +131,8 @@ class Field:
         figures['generator_percent'] = 100 * sent['cpu_seconds'] / sent['seconds']
         if pid and figures['per_second']:
             figures['cpu_us_per_packet'] = figures['cpu_percent'] * 1e4 / figures['per_second']
+            figures[PER_CPU] = (figures['per_second'] / (figures['cpu_percent'] / 100)
+                                if figures['cpu_percent'] else 0)
         return figures
 
 
@@ -190,12 +195,12 @@ def summary(rounds):
             'min': min(rates), 'max': max(rates), 'rounds': rounds}
 
 
-def ratio(results, title, by):
+def ratio(results, title, by, key):
     """The median of the ratios in each round, or None."""
     if title not in results or by not in results:
         return None
     pairs = zip(results[title]['rounds'], results[by]['rounds'])
-    ratios = [a['per_second'] / b['per_second'] for a, b in pairs if b['per_second']]
+    ratios = [a[key] / b[key] for a, b in pairs if b.get(key)]
     return statistics.median(ratios) if ratios else None
 
 
@@ -217,8 +222,9 @@ def measure(build, options, say):
             results[field.title]['checked'] = field.checked
     return {'calls': CALLS, 'rounds': options.rounds, 'seconds': options.rate_seconds,
             'candidates': results, 'missing': missing,
-            'ratios': [{'of': of, 'by': by, 'target': target, 'ratio': ratio(results, of, by)}
-                       for of, by, target in RATIOS]}
+            'ratios': [{'of': of, 'by': by, 'figure': key, 'target': target,
+                        'ratio': ratio(results, of, by, key)}
+                       for of, by, key, target in RATIOS]}
 
 
 COLUMNS = (('delivered', 'per_second', '{:.0f}'), ('min', 'min', '{:.0f}'),
@@ -241,5 +247,6 @@ def rows(figures):
 def ratio_rows(figures):
     yield ('ratio', 'target', 'measured')
     for r in figures['ratios']:
-        yield (f'{r["of"]} / {r["by"]}', r['target'],
+        per = ', for each second of CPU' if r['figure'] == PER_CPU else ''
+        yield (f'{r["of"]} / {r["by"]}{per}', r['target'],
                '-' if r['ratio'] is None else f'{r["ratio"]:.2f}')

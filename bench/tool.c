@@ -7,7 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -71,6 +73,27 @@ uint32_t tool_interface(const char *name)
 	if (index == 0)
 		tool_fail(name);
 	return index;
+}
+
+void tool_own_mac(uint8_t ret[static 6], const char *interface)
+{
+	struct ifreq request = {0};
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	(void)snprintf(request.ifr_name, sizeof(request.ifr_name), "%s",
+		       interface);
+	if (fd < 0 || ioctl(fd, SIOCGIFHWADDR, &request) < 0)
+		tool_fail(interface);
+	(void)close(fd);
+	memcpy(ret, request.ifr_hwaddr.sa_data, 6);
+}
+
+void tool_read_mac(uint8_t ret[static 6], const char *text)
+{
+	errno = EINVAL;
+	if (sscanf(text, "%2hhx:%2hhx:%2hhx:%2hhx:%2hhx:%2hhx", &ret[0],
+		   &ret[1], &ret[2], &ret[3], &ret[4], &ret[5]) != 6)
+		tool_fail(text);
 }
 
 uint64_t tool_now_ns(void)

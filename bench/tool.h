@@ -29,6 +29,12 @@ void tool_end_with_parent(void);
 /** The index of an interface of this namespace. */
 uint32_t tool_interface(const char *name);
 
+/** The address of an interface of this namespace. */
+void tool_own_mac(uint8_t ret[static 6], const char *interface);
+
+/** An address as text; exits if it is none. */
+void tool_read_mac(uint8_t ret[static 6], const char *text);
+
 uint64_t tool_now_ns(void);
 void tool_sleep_until(uint64_t mono_ns);
 
