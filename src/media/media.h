@@ -76,7 +76,7 @@ enum media_drop {
 	DROP_NOT_FORWARDING, /* the stream is rejected or closed */
 	DROP_SEND_FAILED,    /* the kernel refused it: unreachable, too big */
 	DROP_SEND_FULL,      /* the socket's send buffer was full */
-	DROP_RECEIVE_FULL,   /* the socket's receive buffer (SO_RXQ_OVFL) */
+	DROP_RECEIVE_FULL,   /* the socket's receive buffer was full */
 	DROP_COUNT
 };
 

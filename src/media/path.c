@@ -1,6 +1,7 @@
 #include "media/path.h"
 
 #include <errno.h>
+#include <linux/sock_diag.h>
 
 #include "media/send.h"
 
@@ -39,8 +40,6 @@ void path_init_batch(struct batch *b)
 		b->in[i].msg_hdr.msg_iovlen = 1;
 		b->in[i].msg_hdr.msg_name = &b->sources[i];
 		b->in[i].msg_hdr.msg_namelen = sizeof(b->sources[i]);
-		b->in[i].msg_hdr.msg_control = &b->controls[i];
-		b->in[i].msg_hdr.msg_controllen = sizeof(b->controls[i]);
 		b->out[i].msg_hdr.msg_iov = &b->out_iov[i];
 		b->out[i].msg_hdr.msg_iovlen = 1;
 	}
@@ -48,18 +47,17 @@ void path_init_batch(struct batch *b)
 
 /* ---- receive a batch ---- */
 
-/* SO_RXQ_OVFL: how many the socket has dropped since it was made, and only
- * once there was one. */
-static void note_receive_drops(struct worker *w, struct port *from,
-			       struct msghdr *msg)
+/* How many the socket has dropped since it was made. With each packet, by
+ * SO_RXQ_OVFL, the same number costs a twentieth of all that a packet does. */
+static void note_receive_drops(struct worker *w, struct port *from)
 {
-	struct cmsghdr *cmsg = CMSG_FIRSTHDR(msg);
+	uint32_t info[SK_MEMINFO_VARS] = {0};
+	socklen_t size = sizeof(info);
 	uint32_t dropped;
 
-	if (!cmsg || cmsg->cmsg_level != SOL_SOCKET ||
-	    cmsg->cmsg_type != SO_RXQ_OVFL)
+	if (getsockopt(from->fd, SOL_SOCKET, SO_MEMINFO, info, &size) < 0)
 		return;
-	memcpy(&dropped, CMSG_DATA(cmsg), sizeof(dropped));
+	dropped = info[SK_MEMINFO_DROPS];
 	if (dropped != from->rxq_dropped)
 		worker_count_drop(w, from, DROP_RECEIVE_FULL,
 				  dropped - from->rxq_dropped);
@@ -95,22 +93,15 @@ static unsigned receive_many(struct worker *w, struct port *from)
 	if (count <= 0)
 		return 0;
 
-	for (int i = 0; i < count; i++) {
-		struct msghdr *msg = &b->in[i].msg_hdr;
-
-		if (msg->msg_controllen > 0)
-			note_receive_drops(w, from, msg);
-		msg->msg_controllen = sizeof(b->controls[i]);
-		msg->msg_namelen = sizeof(b->sources[i]);
-	}
+	for (int i = 0; i < count; i++)
+		b->in[i].msg_hdr.msg_namelen = sizeof(b->sources[i]);
 	return (unsigned)count;
 }
 
 /* A phone sends a packet every 20 ms: then recvfrom() is cheaper than
  * recvmmsg() by a tenth. A port that has something in two turns of the loop
- * running is in a burst. Only then can its socket have dropped packets, and
- * SO_RXQ_OVFL says so with the next packet that found room: so a few more are
- * read that way. */
+ * running is in a burst. Only then can its socket have dropped packets: that is
+ * looked at when a batch was full, and when the burst is over. */
 static unsigned receive_batch(struct worker *w, struct port *from)
 {
 	unsigned count;
@@ -125,6 +116,8 @@ static unsigned receive_batch(struct worker *w, struct port *from)
 		from->burst = BURST_TAIL;
 	else if (count == 1)
 		from->burst--;
+	if (count == BATCH_MAX || from->burst == 0)
+		note_receive_drops(w, from);
 	return count;
 }
 
@@ -396,6 +389,7 @@ void path_finish(struct worker *w, struct media_stream *stream)
 			struct port *c = &stream->ports[party][i];
 			unsigned dropped = held_clear(&c->held, &w->held);
 
+			note_receive_drops(w, c);
 			if (dropped > 0)
 				worker_count_drop(w, c, DROP_NOT_PROVED,
 						  dropped);

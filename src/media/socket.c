@@ -30,8 +30,6 @@ static int set_options(int fd, int family, unsigned tos)
 	if (family == AF_INET6 &&
 	    setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) < 0)
 		return -errno;
-	if (setsockopt(fd, SOL_SOCKET, SO_RXQ_OVFL, &on, sizeof(on)) < 0)
-		return -errno;
 	if (set_tos(fd, family, tos) < 0)
 		return -errno;
 	/* A smaller buffer than wished for is no reason to fail. */

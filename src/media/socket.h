@@ -4,7 +4,7 @@
 
 /**
  * Open and bind a socket: non-blocking, close-on-exec, shared with nobody, IPv6
- * without IPv4, telling of what its receive buffer drops.
+ * * without IPv4.
  *
  * @param tos  The TOS byte, or traffic class, of what it sends
  * @return the file descriptor, or a negative errno: -EADDRINUSE, -EMFILE, ...

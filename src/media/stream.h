@@ -55,7 +55,7 @@ struct port {
 	enum component component;    /* never changes */
 	int fd;                      /* never changes while live */
 	/* worker: */
-	uint32_t rxq_dropped; /* the kernel's count at the last packet */
+	uint32_t rxq_dropped; /* the kernel's count at the last look */
 	uint32_t served_turn; /* of the worker's loop */
 	uint8_t burst;        /* expect more than one packet at a time */
 	bool sdp_usable;

@@ -36,18 +36,12 @@ union source_addr {
 	struct sockaddr_in6 in6;
 };
 
-union rxq_control {
-	struct cmsghdr align;
-	char bytes[CMSG_SPACE(sizeof(uint32_t))];
-};
-
 /** The buffers of a batch. Untouched pages of the slots cost nothing. */
 struct batch {
 	uint8_t *slots; /* BATCH_MAX of BATCH_SLOT bytes, mmapped */
 	struct mmsghdr in[BATCH_MAX], out[BATCH_MAX];
 	struct iovec in_iov[BATCH_MAX], out_iov[BATCH_MAX];
 	union source_addr sources[BATCH_MAX];
-	union rxq_control controls[BATCH_MAX];
 };
 
 struct worker {
