@@ -85,7 +85,7 @@ static void ask(struct engine *engine, struct port *port)
 					: 0;
 	enter(port, FLOW_ASKED);
 	/* Before the settings are looked at for the last time: see
-	 * media_stream_settings_changed(). */
+	 * stream.c: publish(). */
 	atomic_fetch_add(&port->stream->flows, 1);
 	engine->ops->ask(engine, &flow->item);
 }

@@ -170,13 +170,13 @@ struct learning_facts media_stream_facts(struct port *c,
 
 /* The worker looks when the next packet comes. Where an engine has flows, none
  * may come: then it is told. flow.c counts a flow before it looks at the
- * settings for the last time, so one of us sees the other. */
+ * settings for the last time, and both of us exchange the counter: so either
+ * it was counted before, or the settings are seen. */
 static void publish(struct media_stream *stream)
 {
 	latch_store(&stream->settings_latch, stream->settings_words,
 		    &stream->wanted, sizeof(stream->wanted));
-	atomic_thread_fence(memory_order_seq_cst);
-	if (atomic_load(&stream->flows) > 0 && !stream->closing)
+	if (atomic_fetch_add(&stream->flows, 0) > 0 && !stream->closing)
 		worker_note(stream->worker, stream, STREAM_LOOK);
 }
 

@@ -418,8 +418,8 @@ void flow_maps_read(const struct flow_maps *maps, const struct endpoint *local,
 void flow_maps_set_hop(struct flow_maps *maps, uint16_t index,
 		       const struct flow_hop *hop)
 {
+	/* Whoever stores the index in a flow does so by a release. */
 	maps->hops[index] = *hop;
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
 
 int flow_maps_set_device(struct flow_maps *maps, uint32_t slot,
