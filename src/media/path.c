@@ -351,7 +351,7 @@ unsigned path_serve(struct worker *w, struct port *from)
 bool path_drain(struct worker *w, struct port *from)
 {
 	from->burst = BURST_TAIL;
-	return path_serve(w, from) < BATCH_MAX;
+	return path_serve(w, from) == 0;
 }
 
 void path_forget(struct worker *w, struct port *port)

@@ -11,7 +11,8 @@
 /** Something arrived at this socket: move one batch. @return how many */
 unsigned path_serve(struct worker *worker, struct port *from);
 
-/** Move one batch. @return whether the socket was read empty */
+/** Move one batch. @return whether there was none: more may have come while a
+ * batch was sent */
 bool path_drain(struct worker *worker, struct port *from);
 
 /** Nothing was heard here for long: forget the remote, if it is one of RTCP. */
