@@ -187,13 +187,14 @@ static void settled(struct worker *w, struct engine *engine, struct port *port)
 	struct engine_counters counters;
 
 	engine->ops->read(engine, &port->flow.item.local, w->now_us, &counters);
-	if (counters.payload_type >= 0)
-		atomic_store_explicit(&port->shown.payload_type,
-				      counters.payload_type,
-				      memory_order_relaxed);
-	if (counters.media_us > count_read(&port->shown.last_media_us))
+	if (counters.media_us > count_read(&port->shown.last_media_us)) {
 		atomic_store_explicit(&port->shown.last_media_us,
 				      counters.media_us, memory_order_relaxed);
+		if (counters.payload_type >= 0)
+			atomic_store_explicit(&port->shown.payload_type,
+					      counters.payload_type,
+					      memory_order_relaxed);
+	}
 	enter(port, FLOW_NONE);
 	atomic_fetch_sub(&port->stream->flows, 1);
 }
@@ -305,7 +306,7 @@ void flow_read(const struct port *port, struct media_counters *counters)
 	counters->bytes += c.bytes;
 	counters->kernel_packets = c.packets;
 	counters->drops[DROP_NOT_THE_REMOTE] += c.dropped;
-	if (c.media_us < counters->last_media_us)
+	if (c.media_us == 0 || c.media_us < counters->last_media_us)
 		return;
 	counters->last_media_us = c.media_us;
 	if (c.payload_type >= 0)
