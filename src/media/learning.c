@@ -54,7 +54,7 @@ void learning_init(struct learning *l, enum component component)
 	*l = (struct learning){.component = (uint8_t)component};
 }
 
-static void clear_candidates(struct learning *l)
+void learning_forget_candidates(struct learning *l)
 {
 	for (size_t i = 0; i < LEARNING_CANDIDATES; i++)
 		l->candidates[i] = (struct learning_candidate){0};
@@ -82,7 +82,7 @@ void learning_sdp_changed(struct learning *l, const struct endpoint *before,
 		if (endpoint_equal(&l->replaced[i].sdp, after))
 			l->replaced[i] = (struct learning_replaced){0};
 	forget_remote(l);
-	clear_candidates(l);
+	learning_forget_candidates(l);
 	l->changed_us = now_us;
 }
 
@@ -203,7 +203,7 @@ static struct learning_decision confirm(struct learning *l,
 					enum learning_rank rank,
 					enum learning_rule rule)
 {
-	clear_candidates(l);
+	learning_forget_candidates(l);
 	forget_remote(l);
 	l->remote = *source;
 	l->rank = (uint8_t)rank;

@@ -170,6 +170,9 @@ bool learning_is_waiting(const struct learning *l);
  */
 bool learning_tick(struct learning *l, const struct learning_facts *facts);
 
+/** Nobody is proving itself any more. */
+void learning_forget_candidates(struct learning *l);
+
 /** Is this source proving itself? What is held of others can be dropped. */
 bool learning_is_candidate(const struct learning *l,
 			   const struct endpoint *source);

@@ -22,20 +22,38 @@ void media_port_show_remote(struct port *c)
 	flow_review(c->stream->worker, media_port_other(c));
 }
 
+static void drop_held(struct port *c)
+{
+	struct worker *w = c->stream->worker;
+	unsigned dropped = held_clear(&c->held, &w->held);
+
+	if (dropped > 0)
+		worker_count_drop(w, c, DROP_NOT_PROVED, dropped);
+}
+
 static void learn_anew(struct port *c, const struct endpoint *sdp,
 		       uint64_t changed_us)
 {
 	struct worker *w = c->stream->worker;
 	struct endpoint before = c->sdp;
-	unsigned dropped = held_clear(&c->held, &w->held);
 
-	if (dropped > 0)
-		worker_count_drop(w, c, DROP_NOT_PROVED, dropped);
+	drop_held(c);
 	c->sdp = learning_component_sdp(sdp, c->component);
 	c->sdp_usable = learning_sdp_is_usable(w->learning, &c->sdp,
 					       &c->stream->local[c->party]);
 	learning_sdp_changed(&c->learning, &before, &c->sdp, changed_us);
 	media_port_show_remote(c);
+}
+
+/* A rejected stream hears nobody out: who was proving himself begins again when
+ * it is accepted after all. */
+static void forwarding_changed(struct port *c)
+{
+	if (!c->stream->settings.forwarding) {
+		learning_forget_candidates(&c->learning);
+		drop_held(c);
+	}
+	flow_review(c->stream->worker, c);
 }
 
 void media_stream_apply_settings(struct media_stream *stream)
@@ -57,7 +75,7 @@ void media_stream_apply_settings(struct media_stream *stream)
 		return;
 	for (unsigned party = 0; party < PARTY_COUNT; party++)
 		for (unsigned i = 0; i < COMPONENT_COUNT; i++)
-			flow_review(stream->worker, &stream->ports[party][i]);
+			forwarding_changed(&stream->ports[party][i]);
 }
 
 void media_stream_join_session(struct media_stream *stream)

@@ -80,21 +80,6 @@ static inline void end_scene(struct scene *s)
 	end_call(&s->call);
 }
 
-/* Everything that the session's worker had to do before is done: it has closed
- * another stream twice since. */
-static inline void let_worker_finish(struct scene *s)
-{
-	int family = s->call.pairs[0].local.ip.family;
-
-	for (unsigned turn = 0; turn < 2; turn++) {
-		struct call other = {.media = s->call.media,
-				     .session = s->call.session};
-
-		start_stream(&other, family);
-		close_stream(&other);
-	}
-}
-
 /* ---- packets ---- */
 
 /* To the socket, and through userspace. */

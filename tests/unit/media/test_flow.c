@@ -14,7 +14,7 @@ test_a_flow_is_asked_for_when_both_remotes_are_confirmed(void **state)
 	s.engine->answers_by_hand = true;
 	pass_rtp(&s, PARTY_CALLER);
 	pass_rtp(&s, PARTY_CALLER);
-	let_worker_finish(&s);
+	let_worker_finish(&s.call);
 	assert_int_equal(flow_of(&s, PARTY_CALLER, COMPONENT_RTP).asks, 0);
 	assert_int_equal(flow_of(&s, PARTY_CALLEE, COMPONENT_RTP).asks, 0);
 
@@ -22,7 +22,7 @@ test_a_flow_is_asked_for_when_both_remotes_are_confirmed(void **state)
 	await_request(&s, PARTY_CALLEE, COMPONENT_RTP, FAKE_ASKED);
 	pass_rtp(&s, PARTY_CALLER);
 	await_request(&s, PARTY_CALLER, COMPONENT_RTP, FAKE_ASKED);
-	let_worker_finish(&s);
+	let_worker_finish(&s.call);
 	assert_false(is_installed(&s, PARTY_CALLER));
 	answer(&s, PARTY_CALLER, COMPONENT_RTP);
 	await_installed(&s, PARTY_CALLER, COMPONENT_RTP);
@@ -46,7 +46,7 @@ static void test_rtp_is_asked_for_only_after_media(void **state)
 			hear(&s.call, party_other(p), COMPONENT_RTP, report,
 			     sizeof(report));
 		}
-	let_worker_finish(&s);
+	let_worker_finish(&s.call);
 	assert_int_equal(flow_of(&s, PARTY_CALLER, COMPONENT_RTP).asks, 0);
 	assert_int_equal(flow_of(&s, PARTY_CALLEE, COMPONENT_RTP).asks, 0);
 	pass_rtp(&s, PARTY_CALLER);
@@ -123,7 +123,7 @@ static void test_a_candidate_has_no_flow(void **state)
 		make_rtp(packet, 1, seq);
 		say(&s.call, PARTY_CALLER, COMPONENT_RTP, packet, RTP_LEN);
 	}
-	let_worker_finish(&s);
+	let_worker_finish(&s.call);
 	assert_int_equal(flow_of(&s, PARTY_CALLER, COMPONENT_RTP).asks, 0);
 	assert_int_equal(flow_of(&s, PARTY_CALLEE, COMPONENT_RTP).asks, 0);
 	end_scene(&s);
@@ -143,7 +143,7 @@ static void test_a_flow_is_installed_when_its_socket_is_empty(void **state)
 	pass_rtp(&s, PARTY_CALLER);
 	pass_rtp(&s, PARTY_CALLEE);
 	await_request(&s, PARTY_CALLEE, COMPONENT_RTP, FAKE_ASKED);
-	let_worker_finish(&s);
+	let_worker_finish(&s.call);
 	/* The worker stands still: what comes now waits in the socket, longer
 	 * than the worker reads on for a flow. */
 	s.engine->at_ask.shut = true;
@@ -242,13 +242,13 @@ test_new_sdp_takes_both_directions_back_without_a_packet(void **state)
 	 * the old flows are settled. */
 	talk(&s);
 	pass_rtcp(&s, PARTY_CALLEE);
-	let_worker_finish(&s);
+	let_worker_finish(&s.call);
 	for (enum party p = 0; p < PARTY_COUNT; p++) {
 		assert_int_equal(flow_of(&s, p, COMPONENT_RTP).asks, 1);
 		answer(&s, p, COMPONENT_RTP);
 		answer(&s, p, COMPONENT_RTCP);
 	}
-	let_worker_finish(&s);
+	let_worker_finish(&s.call);
 	talk(&s);
 	await_installed(&s, PARTY_CALLER, COMPONENT_RTP);
 	await_installed(&s, PARTY_CALLEE, COMPONENT_RTP);
@@ -280,7 +280,7 @@ static void test_sdp_that_comes_while_asked_is_what_gets_installed(void **state)
 	assert_int_equal(flow_of(&s, PARTY_CALLER, COMPONENT_RTP).adds, 0);
 	assert_int_equal(flow_of(&s, PARTY_CALLEE, COMPONENT_RTP).adds, 0);
 	s.engine->answers_by_hand = false;
-	let_worker_finish(&s);
+	let_worker_finish(&s.call);
 	talk(&s);
 	await_installed(&s, PARTY_CALLER, COMPONENT_RTP);
 	assert_flow(&s, PARTY_CALLER, COMPONENT_RTP);
@@ -303,12 +303,12 @@ static void test_what_changes_no_address_changes_no_flow(void **state)
 	}
 	media_stream_set_forwarding(s.call.stream, true);
 	media_stream_open(s.call.stream);
-	let_worker_finish(&s);
+	let_worker_finish(&s.call);
 	/* Nor does a packet of somebody else. */
 	send_to(s.call.phones[PARTY_CALLEE].fd[COMPONENT_RTCP],
 		&s.call.pairs[PARTY_CALLER].local, "hello", 5);
 	await_drops(&s.call, PARTY_CALLER, DROP_NOT_THE_REMOTE, 1);
-	let_worker_finish(&s);
+	let_worker_finish(&s.call);
 	for (enum party p = 0; p < PARTY_COUNT; p++) {
 		assert_true(is_installed(&s, p));
 		assert_int_equal(flow_of(&s, p, COMPONENT_RTP).dels, 0);
@@ -329,7 +329,7 @@ test_a_rejected_stream_has_no_flow_until_it_is_accepted(void **state)
 	      !is_installed(&s, PARTY_CALLEE));
 	say_rtp(&s.call, PARTY_CALLER, 100);
 	await_drops(&s.call, PARTY_CALLER, DROP_NOT_FORWARDING, 1);
-	let_worker_finish(&s);
+	let_worker_finish(&s.call);
 	assert_int_equal(flow_of(&s, PARTY_CALLER, COMPONENT_RTP).asks, 1);
 	media_stream_set_forwarding(s.call.stream, true);
 	install_rtp(&s);
@@ -422,7 +422,7 @@ test_a_stranger_takes_nothing_while_the_engine_hears_the_remote(void **state)
 		send_to(fd, &s.call.pairs[PARTY_CALLER].local, packet, RTP_LEN);
 	}
 	await_drops(&s.call, PARTY_CALLER, DROP_NOT_THE_REMOTE, 20);
-	let_worker_finish(&s);
+	let_worker_finish(&s.call);
 	assert_flow(&s, PARTY_CALLER, COMPONENT_RTP);
 	assert_flow(&s, PARTY_CALLEE, COMPONENT_RTP);
 	assert_nothing_to_hear(&s.call, PARTY_CALLEE, COMPONENT_RTP);
@@ -484,7 +484,7 @@ static void test_silence_that_is_over_forgets_nothing(void **state)
 		then_us + 3600 * US_PER_S;
 	pthread_mutex_unlock(&s.engine->lock);
 	tell_silent(&s, PARTY_CALLEE);
-	let_worker_finish(&s);
+	let_worker_finish(&s.call);
 	assert_true(flow_of(&s, PARTY_CALLEE, COMPONENT_RTCP).installed);
 	assert_true(has_rtcp_remote(&s, PARTY_CALLEE));
 	end_scene(&s);

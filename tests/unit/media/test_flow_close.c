@@ -48,11 +48,13 @@ static void test_a_stream_closes_when_its_flows_are_settled(void **state)
 	 * way is counted. */
 	pass_rtp(&s, PARTY_CALLER);
 	pass_rtp(&s, PARTY_CALLEE);
+	pthread_mutex_lock(&s.engine->lock);
 	fake_at(s.engine, &s.call.pairs[PARTY_CALLER].local)->counters.packets =
 		7;
+	pthread_mutex_unlock(&s.engine->lock);
 	for (enum party p = 0; p < PARTY_COUNT; p++)
 		for (enum component c = 0; c < COMPONENT_COUNT; c++) {
-			let_worker_finish(&s);
+			let_worker_finish(&s.call);
 			assert_false(s.call.closed);
 			answer(&s, p, c);
 		}
@@ -102,7 +104,7 @@ static void test_a_stream_closes_after_what_it_asked_is_answered(void **state)
 	talk(&s);
 	await_request(&s, PARTY_CALLER, COMPONENT_RTP, FAKE_ASKED);
 	begin_close(&s);
-	let_worker_finish(&s);
+	let_worker_finish(&s.call);
 	assert_false(s.call.closed);
 	pass_rtp(&s, PARTY_CALLER);
 	answer(&s, PARTY_CALLER, COMPONENT_RTP);
@@ -126,7 +128,7 @@ static void test_a_stream_closes_while_it_settles(void **state)
 	await_request(&s, PARTY_CALLER, COMPONENT_RTP, FAKE_SETTLING);
 	await_request(&s, PARTY_CALLEE, COMPONENT_RTP, FAKE_SETTLING);
 	begin_close(&s);
-	let_worker_finish(&s);
+	let_worker_finish(&s.call);
 	assert_false(s.call.closed);
 	answer(&s, PARTY_CALLER, COMPONENT_RTP);
 	answer(&s, PARTY_CALLEE, COMPONENT_RTP);
@@ -254,7 +256,7 @@ static void test_what_the_engine_noted_is_kept_when_a_flow_is_back(void **state)
 	media_us = flow_of(&s, PARTY_CALLER, COMPONENT_RTP).counters.media_us;
 	media_stream_set_forwarding(s.call.stream, false);
 	await_request(&s, PARTY_CALLER, COMPONENT_RTP, FAKE_IDLE);
-	let_worker_finish(&s);
+	let_worker_finish(&s.call);
 	media_stream_read(s.call.stream, &now);
 	assert_int_equal(now.from[PARTY_CALLER][COMPONENT_RTP].last_media_us,
 			 media_us);

@@ -136,6 +136,25 @@ test_what_a_candidate_sent_is_dropped_when_the_party_comes(void **state)
 	end_call(&call);
 }
 
+static void
+test_what_is_held_is_dropped_when_the_stream_is_rejected(void **state)
+{
+	struct call call;
+	int fd;
+
+	(void)state;
+	start_call_settling(&call, AF_INET, SHORT_US);
+	fd = open_stranger("127.0.0.66");
+	stranger_says(&call, fd, 1);
+	stranger_says(&call, fd, 2);
+	let_worker_finish(&call);
+	media_stream_set_forwarding(call.stream, false);
+	await_drops(&call, PARTY_CALLER, DROP_NOT_PROVED, 2);
+	media_stream_set_forwarding(call.stream, true);
+	close(fd);
+	end_call(&call);
+}
+
 static void test_a_lone_packet_is_forwarded_when_no_rival_came(void **state)
 {
 	struct endpoint to;
@@ -290,6 +309,8 @@ int main(void)
 			test_at_most_eight_packets_are_held_and_the_rest_counted),
 		cmocka_unit_test(
 			test_what_a_candidate_sent_is_dropped_when_the_party_comes),
+		cmocka_unit_test(
+			test_what_is_held_is_dropped_when_the_stream_is_rejected),
 		cmocka_unit_test(
 			test_a_lone_packet_is_forwarded_when_no_rival_came),
 		cmocka_unit_test(
