@@ -424,7 +424,6 @@ static struct attachment *add(struct attachments *as,
 		return NULL;
 	}
 	a->ifindex = interface->ifindex;
-	memcpy(a->name, interface->name, sizeof(a->name));
 	list_add_tail(&as->list, &a->link);
 	return a;
 }
@@ -445,8 +444,10 @@ void attachments_interface_changed(struct attachments *as,
 	/* What is attached before an interface comes up does not reset it. */
 	if (!a)
 		a = add(as, interface);
-	if (a)
-		bring_in_line(as, a, interface, now_us);
+	if (!a)
+		return;
+	memcpy(a->name, interface->name, sizeof(a->name));
+	bring_in_line(as, a, interface, now_us);
 }
 
 void attachments_apply(struct attachments *as, enum media_forwarding forwarding,
@@ -476,12 +477,15 @@ void attachments_sweep(struct attachments *as, uint64_t now_us)
 
 void attachments_check(struct attachments *as, uint64_t now_us)
 {
+	if (as->forwarding != FORWARDING_AUTO &&
+	    as->forwarding != FORWARDING_XDP)
+		return;
 	list_for_each_safe (link, &as->list) {
 		struct attachment *a = list_item(link, struct attachment, link);
 		const struct interface *interface =
 			interfaces_find(as->interfaces, a->ifindex);
 
-		if (interface && a->choice.way == ATTACH_XDP)
+		if (interface)
 			bring_in_line(as, a, interface, now_us);
 	}
 }

@@ -58,7 +58,8 @@ void attachments_interface_changed(struct attachments *attachments,
 				   const struct interface *interface,
 				   bool is_gone, uint64_t now_us);
 
-/** See whether what XDP sends through can still take it. Each few seconds. */
+/** See which interfaces take what XDP sends by them by now: no event tells of
+ * it. Each few seconds. */
 void attachments_check(struct attachments *attachments, uint64_t now_us);
 
 /**
