@@ -161,31 +161,39 @@ static void detach_xdp(const struct attachments *as, const struct attachment *a)
 
 /* ---- TC ---- */
 
-static struct bpf_tc_hook hook_of(const struct attachment *a)
+/* libbpf wants its padding zero, too. */
+static void hook_init(struct bpf_tc_hook *hook, const struct attachment *a)
 {
-	return (struct bpf_tc_hook){.sz = sizeof(struct bpf_tc_hook),
-				    .ifindex = (int)a->ifindex,
-				    .attach_point = BPF_TC_INGRESS};
+	memset(hook, 0, sizeof(*hook));
+	hook->sz = sizeof(*hook);
+	hook->ifindex = (int)a->ifindex;
+	hook->attach_point = BPF_TC_INGRESS;
 }
 
-/* Our place, or the first one that is free or of a relay that is gone. */
-static int find_handle(const struct attachments *as, const struct attachment *a,
-		       uint64_t now_us, uint32_t *ret, bool *ret_taken)
+/* Our place, or the first one that is free or of a relay that is gone. Where
+ * any relay has a filter, clsact is of the relays: the last one removes it. */
+static int find_handle(const struct attachments *as, struct attachment *a,
+		       uint64_t now_us, bool *ret_taken)
 {
-	struct bpf_tc_hook hook = hook_of(a);
+	struct bpf_tc_hook hook;
+	bool found = false;
 
+	hook_init(&hook, a);
 	for (uint32_t i = 0; i < TC_HANDLES; i++) {
 		LIBBPF_OPTS(bpf_tc_opts, opts, .handle = TC_HANDLE + i,
 			    .priority = TC_PRIORITY);
-		int r = bpf_tc_query(&hook, &opts);
+		bool taken = bpf_tc_query(&hook, &opts) == 0;
 
-		*ret = TC_HANDLE + i;
-		*ret_taken = r == 0;
-		if (r < 0 || flow_maps_owner(as->maps, opts.prog_id, now_us) ==
-				     FLOW_OWNER_GONE)
-			return 0;
+		a->has_clsact = a->has_clsact || taken;
+		if (found ||
+		    (taken && flow_maps_owner(as->maps, opts.prog_id, now_us) !=
+				      FLOW_OWNER_GONE))
+			continue;
+		found = true;
+		a->tc_handle = TC_HANDLE + i;
+		*ret_taken = taken;
 	}
-	return -EBUSY;
+	return found ? 0 : -EBUSY;
 }
 
 static int attach_tc(struct attachments *as, struct attachment *a,
@@ -193,20 +201,21 @@ static int attach_tc(struct attachments *as, struct attachment *a,
 {
 	LIBBPF_OPTS(bpf_tc_opts, opts, .prog_fd = flow_maps_tc(as->maps),
 		    .priority = TC_PRIORITY);
-	struct bpf_tc_hook hook = hook_of(a);
+	struct bpf_tc_hook hook;
 	bool taken;
-	int r = bpf_tc_hook_create(&hook);
+	int r;
 
+	hook_init(&hook, a);
+	r = bpf_tc_hook_create(&hook);
 	if (r < 0 && r != -EEXIST) {
 		describe_failure(a, "it takes no clsact", -r);
 		return r;
 	}
 	a->has_clsact = a->has_clsact || r == 0;
-	r = find_handle(as, a, now_us, &a->tc_handle, &taken);
+	r = find_handle(as, a, now_us, &taken);
 	if (r == 0) {
 		opts.handle = a->tc_handle;
 		opts.flags = taken ? BPF_TC_F_REPLACE : 0;
-		a->has_clsact = a->has_clsact || taken;
 		r = bpf_tc_attach(&hook, &opts);
 	}
 	if (r < 0)
@@ -218,8 +227,9 @@ static void detach_tc(const struct attachment *a, uint32_t handle)
 {
 	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = handle,
 		    .priority = TC_PRIORITY);
-	struct bpf_tc_hook hook = hook_of(a);
+	struct bpf_tc_hook hook;
 
+	hook_init(&hook, a);
 	(void)bpf_tc_detach(&hook, &opts);
 }
 
@@ -228,10 +238,11 @@ static void detach_tc(const struct attachment *a, uint32_t handle)
  * stays as long as we run, and where others have filters. */
 static void remove_clsact(const struct attachment *a)
 {
-	struct bpf_tc_hook hook = hook_of(a);
+	struct bpf_tc_hook hook;
 
 	if (!a->has_clsact || clsact_has_filters(a->ifindex))
 		return;
+	hook_init(&hook, a);
 	hook.attach_point = BPF_TC_INGRESS | BPF_TC_EGRESS;
 	(void)bpf_tc_hook_destroy(&hook);
 }
@@ -286,9 +297,10 @@ static int attach(struct attachments *as, struct attachment *a,
 static void sweep(const struct attachments *as, struct attachment *a,
 		  uint64_t now_us)
 {
-	struct bpf_tc_hook hook = hook_of(a);
+	struct bpf_tc_hook hook;
 	uint32_t prog_id = 0;
 
+	hook_init(&hook, a);
 	if (a->choice.way != ATTACH_XDP &&
 	    bpf_xdp_query_id((int)a->ifindex, XDP_FLAGS_DRV_MODE, &prog_id) ==
 		    0 &&
