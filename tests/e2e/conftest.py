@@ -18,15 +18,35 @@ def pytest_unconfigure(config):
         netns.remove_stale()
 
 
+ENGINES = ["userspace", "tc", "xdp"]
+
+
+def pytest_generate_tests(metafunc):
+    """A test marked `engine` runs once for each, or for those that the marker names."""
+    marker = metafunc.definition.get_closest_marker("engine")
+    if marker:
+        if "engine" not in metafunc.fixturenames:
+            metafunc.fixturenames.append("engine")
+        metafunc.parametrize("engine", marker.args or ENGINES)
+
+
 def pytest_collection_modifyitems(config, items):
     """Tests that use the network need root. Those that need none come first."""
     reason = netns.available()
     for item in items:
-        if "network" in getattr(item, "fixturenames", ()):
+        if "network" in getattr(item, "fixturenames", ()) or engine_of(item) in ENGINES[1:]:
             item.add_marker(pytest.mark.root)
         if reason and item.get_closest_marker("root"):
             item.add_marker(pytest.mark.skip(reason=reason))
     items.sort(key=lambda item: item.get_closest_marker("root") is not None)
+
+
+def engine_of(item):
+    """The engine that an item's relays are to use, or None."""
+    callspec = getattr(item, "callspec", None)
+    if callspec is None or item.get_closest_marker("engine") is None:
+        return None
+    return callspec.params["engine"]
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -61,8 +81,13 @@ def network():
 def make_call_system(request, tmp_path, certs):
     """A function that makes a CallSystem; see there for what it takes."""
     request.node.systems = []
+    engine = engine_of(request.node)
 
     def make(**options):
+        if engine:
+            options.setdefault("engine", engine)
+        if engine and netns.available() is None:
+            options.setdefault("network", request.getfixturevalue("network"))
         folder = tmp_path / ("system%d" % len(request.node.systems))
         os.makedirs(folder)
         system = CallSystem(folder, certs, started=False, **{
@@ -74,6 +99,10 @@ def make_call_system(request, tmp_path, certs):
 
     yield make
     errors = []
+    if engine and not getattr(request.node, "failed", True):
+        marker = request.node.get_closest_marker("engine")
+        for system in request.node.systems:
+            errors += system.check_engine(**marker.kwargs)
     for system in reversed(request.node.systems):
         try:
             system.close(judge=not getattr(request.node, "failed", True))

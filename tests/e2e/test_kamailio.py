@@ -115,10 +115,12 @@ class SipCall:
                 assert after[key] == before[key], key
 
 
+@pytest.mark.engine
 @MODES
 def test_a_call_has_rtp_both_ways(sip_network, mode):
     call = SipCall(sip_network, mode).dial().answered()
     call.talk(count=50)
+    call.talk(first=100)
     assert call.session["caller_ua"] == "sipp caller"
     call.check_statistics()
     call.hang_up()
@@ -165,6 +167,7 @@ def test_audio_of_sipp_itself_is_played_and_echoed(sip_network):
     callee.finish()
 
 
+@pytest.mark.engine
 @MODES
 def test_early_media_flows_before_the_answer(sip_network, mode):
     call = SipCall(sip_network, mode)
@@ -200,6 +203,7 @@ def test_a_callee_that_is_busy_leaves_nothing(sip_network, mode):
     call.finish()
 
 
+@pytest.mark.engine
 @MODES
 def test_hold_and_resume_keep_the_ports(sip_network, mode):
     call = SipCall(sip_network, mode)

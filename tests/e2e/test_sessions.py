@@ -81,6 +81,7 @@ def test_a_reinvite_with_the_same_media_changes_nothing(two, by):
     assert len(final["streams"]) == 1
 
 
+@pytest.mark.engine
 @PARTIES
 def test_a_reinvite_with_a_new_address_moves_the_call_when_it_is_answered(two, by):
     two.establish()
@@ -124,6 +125,7 @@ def test_an_answer_from_a_new_address_moves_that_party_alone(two, by):
     assert two.call.remove() == "removed"
 
 
+@pytest.mark.engine
 def test_reinvites_of_both_sides_in_turn(two):
     two.establish()
     for turn, by in enumerate(("callee", "caller", "callee", "callee", "caller")):
@@ -133,6 +135,7 @@ def test_reinvites_of_both_sides_in_turn(two):
         point([new[OTHER[by]]], offered)
         point([new[by]], answered)
         two.talk(first=1000 * turn)
+        two.talk(first=1000 * turn + 100)
     assert len(two.end()["streams"]) == 6
 
 
@@ -290,6 +293,7 @@ def test_late_offer_in_a_reliable_183_is_answered_by_prack(two):
     assert len(two.end()["streams"]) == 1
 
 
+@pytest.mark.engine
 def test_early_media_flows_and_the_200_changes_nothing(two):
     delay = PostDialDelay()
     offered = two.call.offer(two.caller)
@@ -312,6 +316,7 @@ def test_early_media_flows_and_the_200_changes_nothing(two):
 
     assert two.call.answer(two.callee).address() == two.caller.to
     two.talk(ssrc=(6, 5), first=100)
+    two.talk(ssrc=(6, 5), first=200)
     session = two.session()
     assert before - 0.01 <= session["start_time"] <= after + 0.01
     assert session["to_tag"] == "callee"
@@ -414,6 +419,7 @@ def test_a_call_that_nobody_answered_has_no_start_time(two):
     assert final["streams"] == [] and final["to_tag"] is None and final["timed_out"] is False
 
 
+@pytest.mark.engine
 def test_forked_replies_move_the_callee_to_the_branch_that_answers(two):
     """A 183 of one branch, a 180 with SDP of another, the 200 of a third: one relay port."""
     two.callee.to = two.call.offer(two.caller).address()

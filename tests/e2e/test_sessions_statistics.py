@@ -1,9 +1,12 @@
 """The statistics of a session, key for key, compared with what the phones sent."""
 
+import pytest
+
 from mp.packets import rtp_series
 from mp.records import (SESSION_KEYS, STREAM_KEYS, PostDialDelay, check_stream, point, record)
 
 
+@pytest.mark.engine(few_packets=True)
 def test_codecs_and_bytes_of_many_streams(call_system):
     """Statistics key for key as the original's, with a codec of each kind."""
     codecs = {0: "G711u", 3: "GSM", 8: "G711a", 9: "G722", 18: "G729", 34: "H263",

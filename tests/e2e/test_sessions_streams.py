@@ -81,6 +81,7 @@ def ports_towards(many, by):
 # -- more and fewer ----------------------------------------------------------------------------
 
 
+@pytest.mark.engine
 @PARTIES
 def test_streams_may_be_added_and_removed_by_either_party(call_system, by):
     many = Many(call_system, "audio").establish()
@@ -152,6 +153,7 @@ def test_missing_and_extra_m_lines_in_an_answer(call_system):
     check_stream(final["streams"][0], many["caller"][0], many["callee"][0])
 
 
+@pytest.mark.engine
 def test_a_rejected_stream_forwards_nothing_and_gives_its_ports_back(call_system):
     many = Many(call_system, "audio", "video")
     offered, answered = many.exchange(answer=[many["callee"][0], many["callee"][1].media(port=0)])
@@ -217,6 +219,7 @@ def held(stream, form):
     }[form]()
 
 
+@pytest.mark.engine
 @PARTIES
 @pytest.mark.parametrize("form", ["sendonly", "inactive", "zero", "zero-sendonly",
                                   "zero-inactive"])
@@ -277,6 +280,7 @@ def test_a_rejected_hold_holds_nothing(call_system):
     many.end()
 
 
+@pytest.mark.engine
 def test_resume_at_a_new_address(call_system):
     """Held by 0.0.0.0, resumed from another port, as phones do that were moved meanwhile."""
     many = Many(call_system, "audio").establish()
@@ -286,6 +290,7 @@ def test_resume_at_a_new_address(call_system):
     offered, answered = many.exchange("caller")
     point(many["callee"], offered)
     point(many["caller"], answered)
+    many.talk()
     many.talk()
     assert many.statuses()[-1] == ("audio", "active")
     many.end()
@@ -365,6 +370,7 @@ def fax(one, other, first=0):
     one.rtp.expect(answers)
 
 
+@pytest.mark.engine
 @PARTIES
 def test_a_switch_to_t38_and_back(call_system, by):
     """The callee asks for fax as a rule; its UDPTL may come from the port of its audio."""

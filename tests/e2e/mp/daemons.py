@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 
@@ -196,6 +197,25 @@ class Relay(Daemon):
         wait_for(lambda: not self.leftovers(), deadline, lambda: (
             "created == destroyed at %s: %s\n%s" % (
                 self.name, self.leftovers(), self.log()[-3000:])))
+
+    def check_no_flows(self, deadline=5.0):
+        """Without sessions the kernel has nothing to forward."""
+        wait_for(lambda: self.summary()["flows"] == 0, deadline, lambda: (
+            "no flow at %s: %d\n%s" % (self.name, self.summary()["flows"], self.log()[-3000:])))
+
+    def wait_flows(self, *addresses, deadline=3.0):
+        """Wait until no flow of these addresses is between userspace and the kernel.
+
+        It begins with a packet that comes when the remotes of both parties are known.
+        """
+        texts = [("[%s]:%d" if ":" in a[0] else "%s:%d") % tuple(a) for a in addresses]
+
+        def states():
+            found = dict(re.findall(r"flow of (\S+): \w+ -> (\w+)", self.log()))
+            return [found.get(text) for text in texts]
+
+        wait_for(lambda: set(states()) <= {"on", "none", None}, deadline, lambda: (
+            "flows of %s: %s\n%s" % (texts, states(), self.log()[-3000:])))
 
     def drain(self):
         """HUP: no new sessions, and exit after the last one."""

@@ -34,6 +34,8 @@ class Port:
 
     def send(self, *packets, to=None):
         for packet in packets:
+            if self.phone.gap_s and packet is not packets[0]:
+                time.sleep(self.phone.gap_s)
             self.socket.sendto(packet, to or self.to)
             self.sent.append(packet)
 
@@ -131,6 +133,8 @@ class Phone:
         self.name = name
         self.ip = ip
         self.namespace = namespace
+        self.gap_s = 0  # between two packets of a send()
+        self.talked = lambda *addresses: None
         self._selector = selectors.DefaultSelector()
         self._lock = threading.Lock()
         self._wake, waker = socket.socketpair()
@@ -199,7 +203,10 @@ class Phone:
 
 
 def talk(one, other, count=10, ssrc=(0x11111111, 0x22222222), first=1):
-    """RTP and RTCP both ways between two streams: whole, in order, from the relay alone."""
+    """RTP and RTCP both ways between two streams: whole, in order, from the relay alone.
+
+    In a test of a kernel engine it is the kernel that forwards what they send afterwards.
+    """
     packets = [rtp_series(count, s, first) for s in ssrc]
     reports = [rtcp_series(2, s) for s in ssrc]
     for stream, rtp_packets, rtcp_packets in zip((one, other), packets, reports):
@@ -208,6 +215,7 @@ def talk(one, other, count=10, ssrc=(0x11111111, 0x22222222), first=1):
     for stream, rtp_packets, rtcp_packets in zip((other, one), packets, reports):
         stream.rtp.expect(rtp_packets)
         stream.rtcp.expect(rtcp_packets)
+    one.phone.talked(*[port.to for stream in (one, other) for port in (stream.rtp, stream.rtcp)])
 
 
 def settle(one, other, ssrc=(1, 2), deadline=5.0):

@@ -21,8 +21,9 @@ class CallSystem:
 
     def __init__(self, folder, certs, network=None, relays=1, relay_config=None,
                  dispatcher_config=None, dispatcher_sections=None, relay_sections=None,
-                 port_blocks=1, family=4, started=True):
+                 port_blocks=1, family=4, engine=None, started=True):
         """
+        engine: what forwards media: userspace, tc or xdp; None leaves it to the relay.
         network: a Network, or None for loopback.
         relays: how many; more than one only in a network, since a relay is known by the
             address that it connects from.
@@ -33,9 +34,12 @@ class CallSystem:
         started: False leaves the start to the test: start(), or each daemon by itself.
         """
         assert network or relays <= 1, "relays on one address replace each other"
+        if network:
+            network.prepare(engine)
         self.folder = str(folder)
         self.network = network
         self.family = family
+        self.engine = engine
         self.keep_sessions = False
         self._runtimes = []
         self._blocks = []
@@ -46,6 +50,8 @@ class CallSystem:
         self.relays = []
         for index in range(relays):
             config = relay_config[index] if isinstance(relay_config, list) else relay_config
+            if engine:
+                config = dict({"forwarding": engine}, **(config or {}))
             self.relays.append(self._make_relay(index, certs, config, relay_sections, port_blocks))
         self.relay = self.relays[0] if relays else None
         if started:
@@ -117,6 +123,12 @@ class CallSystem:
             phone = Phone(name, ip or self._ip(host), host)
         else:
             phone = Phone(name, ip or ("::1" if self.family == 6 else "127.0.0.1"))
+        if self.network and self.engine != "userspace":
+            # Of packets that come back to back while their flow is installed, the kernel's may
+            # overtake those that userspace has in hand. No phone sends audio so.
+            phone.gap_s = 0.001
+        if self.network and self.engine in ("tc", "xdp"):
+            phone.talked = self.wait_flows
         self._phones.append(phone)
         return phone
 
@@ -145,6 +157,11 @@ class CallSystem:
         self._programs.append(phone)
         return phone.start()
 
+    def wait_flows(self, *addresses, deadline=3.0):
+        """Wait until it is settled who forwards what comes to these addresses of relays."""
+        for relay in self.relays:
+            relay.wait_flows(*[a for a in addresses if a[0] == relay.ip], deadline=deadline)
+
     # -- the end -----------------------------------------------------------------------
 
     def hang_up(self):
@@ -165,6 +182,7 @@ class CallSystem:
         for relay in self.relays:
             if relay.running() and not self.keep_sessions:
                 errors += _caught(relay.wait_empty)
+                errors += _caught(relay.check_no_flows)
         for daemon in self.daemons:
             if daemon.running() and not self.keep_sessions:
                 errors += _caught(daemon.check_fds)
@@ -174,7 +192,26 @@ class CallSystem:
         """Stop the daemons: relays first, as they report to the dispatcher."""
         errors = []
         for daemon in reversed(self.daemons):
+            ran = daemon.running()
             errors += _caught(daemon.stop)
+            if ran and self.network and daemon in self.relays:
+                errors += _caught(lambda: _check_no_programs(daemon))
+        return errors
+
+    def check_engine(self, few_packets=False):
+        """Packets were forwarded by the engine that was asked for. Returns what is wrong.
+
+        few_packets: too few for all to be sure that the kernel had some.
+        """
+        running = [relay.summary() for relay in self.relays if relay.running()]
+        errors = ["engine %s (%s), not %s: %s" % (
+            s["engine"], s["engine_reason"], self.engine, s["interfaces"])
+            for s in running if s["engine"] != self.engine]
+        packets = sum(s["kernel_packets"] for s in running)
+        if self.engine == "userspace" and packets > 0:
+            errors.append("the kernel forwarded %d packets for userspace" % packets)
+        if self.engine != "userspace" and running and packets == 0 and not few_packets:
+            errors.append("the kernel forwarded nothing: %s" % running)
         return errors
 
     def close(self, judge=True):
@@ -193,6 +230,11 @@ class CallSystem:
         """{name: the end of its log}, for the report of a failed test."""
         programs = self.daemons + self._programs
         return {p.name: p.log()[-8000:] for p in programs if os.path.exists(p.log_path)}
+
+
+def _check_no_programs(relay):
+    found = relay.namespace.programs()
+    assert not found, "%s left in the kernel: %s" % (relay.name, found)
 
 
 def _caught(function):
