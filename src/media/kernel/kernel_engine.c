@@ -56,6 +56,7 @@ struct kernel_engine {
 	struct list watched;  /* items with silence_us */
 	uint64_t ways;        /* destinations in use */
 	bool guessed_a_grace; /* logged once */
+	bool warned;          /* of a lost way, since the last tick */
 	/* under the lock, for the control thread: */
 	pthread_mutex_t lock;
 	struct media_engine_status status;
@@ -119,9 +120,21 @@ static void way_changed(struct destination *way, void *arg)
 {
 	char text[ADDR_TEXT_SIZE];
 
-	log_debug("way to %s: %s", ip_format(&way->dst, text),
-		  next_hop_problem_name(destination_problem(way)));
-	point(arg, way);
+	struct kernel_engine *k = arg;
+	const char *problem = next_hop_problem_name(destination_problem(way));
+	bool had_one = way->hop_index >= FLOW_HOP_FIRST;
+
+	ip_format(&way->dst, text);
+	point(k, way);
+	if (had_one && way->hop_index < FLOW_HOP_FIRST && !k->warned) {
+		/* One for all of a moment: there may be thousands. */
+		k->warned = true;
+		log_warning("way to %s lost: %s; until it is found, userspace "
+			    "forwards what goes there",
+			    text, problem);
+	} else {
+		log_debug("way to %s: %s", text, problem);
+	}
 }
 
 static void find_way(struct kernel_engine *k, struct engine_item *item)
@@ -275,6 +288,7 @@ static void watch_silence(struct kernel_engine *k)
 static void tick(struct kernel_engine *k)
 {
 	k->ticked_us = k->now_us;
+	k->warned = false;
 	flow_maps_renew(k->maps, k->now_us, k->config.lease_us);
 	next_hops_tick(k->next_hops, k->now_us);
 	watch_silence(k);
