@@ -228,7 +228,7 @@ class Checks:
                                           1200))
 
     def e2e(self):
-        return self.pytest('e2e', 'tests/e2e', 3600 if self.long else 900,
+        return self.pytest('e2e', 'tests/e2e', 3600 if self.long else 1500,
                            {'MP_BUILD': os.path.join(TOP, 'build-asan')})
 
 
