@@ -154,26 +154,23 @@ static void try_install(struct worker *w, struct engine *engine,
 	}
 }
 
-/* The other party may never send again, and then its remote has to be
- * forgotten. Userspace sees that at the next packet for it; the engine, if it
- * has a flow to watch. */
-static void ask_for_silent(struct engine *engine, struct port *port)
+static void ask_if_wanted(struct engine *engine, struct port *port)
 {
 	if (port->flow.state == FLOW_NONE && is_wanted(port))
 		ask(engine, port);
 }
 
+/* What comes from one party settles the way of both. A flow that waited for a
+ * packet of its own would leave a party that falls silent now unwatched. */
 void flow_consider(struct worker *w, struct port *port)
 {
 	struct engine *engine = engine_of(w);
 
 	if (!engine)
 		return;
-	if (port->flow.state == FLOW_NONE && is_wanted(port)) {
-		ask(engine, port);
-		if (port->component == COMPONENT_RTCP)
-			ask_for_silent(engine, media_port_other(port));
-	} else if (port->flow.state == FLOW_READY && !w->installing) {
+	ask_if_wanted(engine, port);
+	ask_if_wanted(engine, media_port_other(port));
+	if (port->flow.state == FLOW_READY && !w->installing) {
 		w->installing = true;
 		try_install(w, engine, port);
 		w->installing = false;
