@@ -97,6 +97,9 @@ struct engine_ops {
 		    const struct engine_flow *flow);
 	/** Let packets come up. Worker. */
 	void (*del)(struct engine *engine, struct engine_item *item);
+	/** Let packets come up at once, ahead of the del() that follows if the
+	 * port has a flow. Any thread. */
+	void (*hush)(struct engine *engine, const struct endpoint *local);
 	/** Say when nothing of it is on its way. After ENGINE_ANSWERED, and
 	 * after del() if it was added. Worker. */
 	void (*settle)(struct engine *engine, struct engine_item *item);

@@ -229,16 +229,32 @@ void flow_review(struct worker *w, struct port *port)
 	take_back(engine, port);
 }
 
-bool flow_all_back(struct worker *w, struct media_stream *stream)
+void flow_hush(const struct media_stream *stream)
+{
+	struct engine *engine = engine_of(stream->worker);
+	const struct port *all = &stream->ports[0][0];
+
+	if (!engine || atomic_load(&stream->flows) == 0)
+		return;
+	for (unsigned i = 0; i < PARTY_COUNT * COMPONENT_COUNT; i++)
+		engine->ops->hush(engine, &all[i].flow.item.local);
+}
+
+void flow_hushed(struct worker *w, struct media_stream *stream)
 {
 	struct port *all = &stream->ports[0][0];
 	struct engine *engine = engine_of(w);
 
-	stream->finishing = true;
-	if (!engine)
-		return true;
-	for (unsigned i = 0; i < PARTY_COUNT * COMPONENT_COUNT; i++)
+	for (unsigned i = 0; engine && i < PARTY_COUNT * COMPONENT_COUNT; i++)
 		take_back(engine, &all[i]);
+}
+
+bool flow_all_back(struct worker *w, struct media_stream *stream)
+{
+	stream->finishing = true;
+	if (!engine_of(w))
+		return true;
+	flow_hushed(w, stream);
 	return atomic_load(&stream->flows) == 0;
 }
 

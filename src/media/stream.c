@@ -64,6 +64,12 @@ void media_stream_apply_settings(struct media_stream *stream)
 	stream->applied = latch_load(&stream->settings_latch,
 				     stream->settings_words, &s, sizeof(s));
 	stream->settings = s;
+	if (s.sdp_version[PARTY_CALLER] != before.sdp_version[PARTY_CALLER] ||
+	    s.sdp_version[PARTY_CALLEE] != before.sdp_version[PARTY_CALLEE]) {
+		/* Learning takes what was heard along. */
+		flow_sync(stream->worker, stream);
+		flow_hushed(stream->worker, stream);
+	}
 	for (unsigned party = 0; party < PARTY_COUNT; party++) {
 		if (s.sdp_version[party] == before.sdp_version[party])
 			continue;
@@ -271,6 +277,8 @@ void media_stream_set_sdp(struct media_stream *stream, enum party party,
 	wanted->sdp[party] = normal;
 	wanted->sdp_version[party]++;
 	wanted->changed_us[party] = clock_mono_us();
+	/* First, so that the worker takes back whatever this was said to. */
+	flow_hush(stream);
 	publish(stream);
 }
 

@@ -122,6 +122,35 @@ def test_an_answer_from_a_new_address_loses_nothing(call_network, speaking, rate
 
 
 @pytest.mark.engine
+def test_the_first_packet_after_an_answer_goes_to_the_new_address(make_call_system, network):
+    """As soon as the answer is out, although the worker is busy: a stranger floods a call that is
+    not up yet, so that all of it comes up."""
+    system = make_call_system(network=network, relay_config={"workers": 1})
+    caller, callee = (system.phone(n).stream() for n in ("caller", "callee"))
+    call = system.call().establish([caller], [callee])
+    phones = [callee, other_port(callee)]
+    ringing = system.call()
+    stranger = Flood(system, ringing.offer(system.phone("caller").stream()).address(), 20000)
+    talk(caller, callee, first=10000)
+    stranger.start()
+    for turn in range(20):
+        talk(caller, callee, first=100 * turn)
+        talk(caller, callee, first=100 * turn + 50)
+        phones.reverse()
+        callee = phones[0]
+        assert call.offer(caller).ok
+        assert call.answer(callee).ok
+        packets = rtp_series(3, ssrc=0x11111111, first=100 * turn + 70)
+        caller.rtp.send(*packets)
+        callee.rtp.expect(packets)
+        assert phones[1].rtp.received == []
+    stranger.sent()
+    stranger.stop()
+    for one in call, ringing:
+        assert one.remove() == "removed"
+
+
+@pytest.mark.engine
 @RATES
 @pytest.mark.parametrize("by", ["caller", "callee"])
 def test_a_reinvite_from_a_new_address_loses_nothing(call_network, speaking, rate, by):

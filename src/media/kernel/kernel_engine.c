@@ -393,6 +393,11 @@ static void kernel_del(struct engine *engine, struct engine_item *item)
 	atomic_fetch_sub(&k->flows, 1);
 }
 
+static void kernel_hush(struct engine *engine, const struct endpoint *local)
+{
+	flow_maps_del(of(engine)->maps, local);
+}
+
 static void kernel_set_forwarding(struct engine *engine,
 				  enum media_forwarding forwarding)
 {
@@ -461,6 +466,7 @@ static const struct engine_ops kernel_ops = {
 	.ask = kernel_ask,
 	.add = kernel_add,
 	.del = kernel_del,
+	.hush = kernel_hush,
 	.settle = kernel_settle,
 	.set_forwarding = kernel_set_forwarding,
 	.status = kernel_status,

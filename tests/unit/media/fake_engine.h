@@ -308,6 +308,11 @@ static inline void fake_del(struct engine *engine, struct engine_item *item)
 	pthread_mutex_unlock(&f->lock);
 }
 
+static inline void fake_hush(struct engine *engine,
+			     const struct endpoint *local)
+{
+}
+
 static inline void fake_set_forwarding(struct engine *engine,
 				       enum media_forwarding forwarding)
 {
@@ -332,6 +337,7 @@ static const struct engine_ops fake_ops = {
 	.ask = fake_ask,
 	.add = fake_add,
 	.del = fake_del,
+	.hush = fake_hush,
 	.settle = fake_settle,
 	.set_forwarding = fake_set_forwarding,
 	.status = fake_status,
