@@ -99,7 +99,7 @@ struct engine_ops {
 	void (*del)(struct engine *engine, struct engine_item *item);
 	/** Let packets come up at once, ahead of the del() that follows if the
 	 * port has a flow. Any thread. */
-	void (*hush)(struct engine *engine, const struct endpoint *local);
+	void (*pause)(struct engine *engine, const struct endpoint *local);
 	/** Say when nothing of it is on its way. After ENGINE_ANSWERED, and
 	 * after del() if it was added. Worker. */
 	void (*settle)(struct engine *engine, struct engine_item *item);
@@ -120,6 +120,8 @@ struct engine {
 	const struct engine_ops *ops;
 	engine_news_h *news;
 	void *arg;
+	/* Is there an interface where it forwards? Otherwise nobody asks. */
+	_Atomic bool forwards;
 };
 
 /** Add to an item's news; call the handler if there were none. Any thread. */

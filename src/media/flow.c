@@ -156,7 +156,8 @@ static void try_install(struct worker *w, struct engine *engine,
 
 static void ask_if_wanted(struct engine *engine, struct port *port)
 {
-	if (port->flow.state == FLOW_NONE && is_wanted(port))
+	if (port->flow.state == FLOW_NONE && is_wanted(port) &&
+	    atomic_load_explicit(&engine->forwards, memory_order_relaxed))
 		ask(engine, port);
 }
 
@@ -229,7 +230,7 @@ void flow_review(struct worker *w, struct port *port)
 	take_back(engine, port);
 }
 
-void flow_hush(const struct media_stream *stream)
+void flow_pause(const struct media_stream *stream)
 {
 	struct engine *engine = engine_of(stream->worker);
 	const struct port *all = &stream->ports[0][0];
@@ -237,10 +238,10 @@ void flow_hush(const struct media_stream *stream)
 	if (!engine || atomic_load(&stream->flows) == 0)
 		return;
 	for (unsigned i = 0; i < PARTY_COUNT * COMPONENT_COUNT; i++)
-		engine->ops->hush(engine, &all[i].flow.item.local);
+		engine->ops->pause(engine, &all[i].flow.item.local);
 }
 
-void flow_hushed(struct worker *w, struct media_stream *stream)
+void flow_take_back_all(struct worker *w, struct media_stream *stream)
 {
 	struct port *all = &stream->ports[0][0];
 	struct engine *engine = engine_of(w);
@@ -254,7 +255,7 @@ bool flow_all_back(struct worker *w, struct media_stream *stream)
 	stream->finishing = true;
 	if (!engine_of(w))
 		return true;
-	flow_hushed(w, stream);
+	flow_take_back_all(w, stream);
 	return atomic_load(&stream->flows) == 0;
 }
 

@@ -51,11 +51,11 @@ void flow_review(struct worker *worker, struct port *port);
 
 /** New SDP is about to be published: from now on packets come up, so that none
  * goes where they went before. Control. */
-void flow_hush(const struct media_stream *stream);
+void flow_pause(const struct media_stream *stream);
 
-/** After flow_hush(), whatever became of the remotes: take all flows of the
+/** After flow_pause(), whatever became of the remotes: take all flows of the
  * stream back. */
-void flow_hushed(struct worker *worker, struct media_stream *stream);
+void flow_take_back_all(struct worker *worker, struct media_stream *stream);
 
 /** Take all flows of a stream back, since it closes. @return whether none is
  * left: otherwise ask again at the next news */

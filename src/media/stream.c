@@ -68,7 +68,7 @@ void media_stream_apply_settings(struct media_stream *stream)
 	    s.sdp_version[PARTY_CALLEE] != before.sdp_version[PARTY_CALLEE]) {
 		/* Learning takes what was heard along. */
 		flow_sync(stream->worker, stream);
-		flow_hushed(stream->worker, stream);
+		flow_take_back_all(stream->worker, stream);
 	}
 	for (unsigned party = 0; party < PARTY_COUNT; party++) {
 		if (s.sdp_version[party] == before.sdp_version[party])
@@ -278,7 +278,7 @@ void media_stream_set_sdp(struct media_stream *stream, enum party party,
 	wanted->sdp_version[party]++;
 	wanted->changed_us[party] = clock_mono_us();
 	/* First, so that the worker takes back whatever this was said to. */
-	flow_hush(stream);
+	flow_pause(stream);
 	publish(stream);
 }
 

@@ -232,6 +232,7 @@ static void publish_status(struct kernel_engine *k)
 	unsigned tc = attachments_count(k->attachments, ATTACH_TC);
 
 	hop_table_count(k->hops, &hops);
+	atomic_store(&k->engine.forwards, xdp + tc > 0);
 	s.name = xdp && tc ? "xdp+tc" : xdp ? "xdp" : tc ? "tc" : "userspace";
 	s.forwarding = k->applied;
 	(void)snprintf(s.reason, sizeof(s.reason), "forwarding = %s",
@@ -393,7 +394,7 @@ static void kernel_del(struct engine *engine, struct engine_item *item)
 	atomic_fetch_sub(&k->flows, 1);
 }
 
-static void kernel_hush(struct engine *engine, const struct endpoint *local)
+static void kernel_pause(struct engine *engine, const struct endpoint *local)
 {
 	flow_maps_del(of(engine)->maps, local);
 }
@@ -466,7 +467,7 @@ static const struct engine_ops kernel_ops = {
 	.ask = kernel_ask,
 	.add = kernel_add,
 	.del = kernel_del,
-	.hush = kernel_hush,
+	.pause = kernel_pause,
 	.settle = kernel_settle,
 	.set_forwarding = kernel_set_forwarding,
 	.status = kernel_status,
@@ -539,7 +540,9 @@ int kernel_engine_open(struct engine **ret,
 	(void)snprintf(ret_why, why_size, "out of memory");
 	if (!k)
 		return -ENOMEM;
-	k->engine = (struct engine){&kernel_ops, news, arg};
+	k->engine.ops = &kernel_ops;
+	k->engine.news = news;
+	k->engine.arg = arg;
 	k->config = *config;
 	(void)snprintf(k->names, sizeof(k->names), "%s",
 		       config->interfaces ? config->interfaces : "");

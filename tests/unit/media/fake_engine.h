@@ -308,8 +308,8 @@ static inline void fake_del(struct engine *engine, struct engine_item *item)
 	pthread_mutex_unlock(&f->lock);
 }
 
-static inline void fake_hush(struct engine *engine,
-			     const struct endpoint *local)
+static inline void fake_pause(struct engine *engine,
+			      const struct endpoint *local)
 {
 }
 
@@ -337,7 +337,7 @@ static const struct engine_ops fake_ops = {
 	.ask = fake_ask,
 	.add = fake_add,
 	.del = fake_del,
-	.hush = fake_hush,
+	.pause = fake_pause,
 	.settle = fake_settle,
 	.set_forwarding = fake_set_forwarding,
 	.status = fake_status,
@@ -358,6 +358,7 @@ static inline struct fake_engine *fake_engine_new(void)
 	sem_init(&f->at_add.go, 0, 0);
 	f->fd_to_be_empty = -1;
 	f->engine.ops = &fake_ops;
+	f->engine.forwards = true;
 	return f;
 }
 
