@@ -128,6 +128,11 @@ static void install(struct worker *w, struct engine *engine, struct port *port)
 
 	engine->ops->add(engine, &port->flow.item, &flow);
 	enter(port, FLOW_ON);
+	/* New settings may have come since the last look: flow_pause() was too
+	 * early for this flow then. */
+	if (latch_version(&port->stream->settings_latch) !=
+	    port->stream->applied)
+		media_stream_apply_settings(port->stream);
 	path_serve(w, port);
 }
 

@@ -49,8 +49,8 @@ void flow_news(struct worker *worker, struct port *port, unsigned news);
  * what it was. */
 void flow_review(struct worker *worker, struct port *port);
 
-/** New SDP is about to be published: from now on packets come up, so that none
- * goes where they went before. Control. */
+/** New SDP was published: from now on packets come up, so that none goes where
+ * they went before. Control. */
 void flow_pause(const struct media_stream *stream);
 
 /** After flow_pause(), whatever became of the remotes: take all flows of the

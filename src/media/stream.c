@@ -277,9 +277,9 @@ void media_stream_set_sdp(struct media_stream *stream, enum party party,
 	wanted->sdp[party] = normal;
 	wanted->sdp_version[party]++;
 	wanted->changed_us[party] = clock_mono_us();
-	/* First, so that the worker takes back whatever this was said to. */
-	flow_pause(stream);
 	publish(stream);
+	/* What the worker installs from now on, it takes back by itself. */
+	flow_pause(stream);
 }
 
 void media_stream_open(struct media_stream *stream)
