@@ -30,6 +30,8 @@ listen_management = 127.0.0.1:{management_port}
 [Relay]
 dispatchers = 127.0.0.1:{link_port}
 relay_ip = 127.0.0.1
+; nothing on loopback can be forwarded in the kernel
+forwarding = userspace
 ; enough for 500 calls; more may be more files than this shell may open
 port_range = 40000:42000
 """

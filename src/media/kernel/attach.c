@@ -35,6 +35,7 @@ struct attachments {
 	const struct interfaces *interfaces;
 	const char *names;
 	enum media_forwarding forwarding;
+	const char *off; /* why nothing is attached; NULL: it may be */
 	struct list list;
 	unsigned devices[FLOW_DEVICES]; /* ifindex; 0: free */
 };
@@ -350,8 +351,11 @@ static void bring_in_line(struct attachments *as, struct attachment *a,
 					   : xdp_ability_of(interface);
 	struct attach_choice wanted =
 		attach_choose(interface, as->forwarding, as->names, ability);
-	struct attach_choice choice = wanted;
+	struct attach_choice choice;
 
+	if (as->off && !interface->is_loopback)
+		wanted = (struct attach_choice){ATTACH_NONE, as->off};
+	choice = wanted;
 	/* What failed is not tried again at each event of the interface. */
 	if (a->wanted.way == wanted.way && a->wanted.reason == wanted.reason)
 		return;
@@ -391,6 +395,11 @@ int attachments_new(struct attachments **ret, struct flow_maps *maps,
 	list_init(&as->list);
 	*ret = as;
 	return 0;
+}
+
+void attachments_stay_off(struct attachments *as, const char *reason)
+{
+	as->off = reason;
 }
 
 static void forget(struct attachment *a)

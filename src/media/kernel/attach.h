@@ -43,6 +43,9 @@ struct attach_choice attach_choose(const struct interface *interface,
 int attachments_new(struct attachments **ret, struct flow_maps *maps,
 		    const struct interfaces *interfaces, const char *names);
 
+/** Attach nothing from now on, whatever is asked for. @param reason  Static */
+void attachments_stay_off(struct attachments *attachments, const char *reason);
+
 /** Take everything off and free it. NULL is fine. @return NULL */
 struct attachments *attachments_free(struct attachments *attachments);
 

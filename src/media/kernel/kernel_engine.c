@@ -28,6 +28,7 @@
 
 #define TICK_US US_PER_S
 #define CHECK_TICKS 5
+#define ON_LOOPBACK "relay_ip is a loopback address"
 #define STACK_BYTES (256u * 1024)
 /* Where the kernel cannot tell when a grace period is over. */
 #define GRACE_GUESS_NS 200000000
@@ -235,8 +236,10 @@ static void publish_status(struct kernel_engine *k)
 	atomic_store(&k->engine.forwards, xdp + tc > 0);
 	s.name = xdp && tc ? "xdp+tc" : xdp ? "xdp" : tc ? "tc" : "userspace";
 	s.forwarding = k->applied;
-	(void)snprintf(s.reason, sizeof(s.reason), "forwarding = %s",
-		       media_forwarding_name(k->applied));
+	(void)snprintf(s.reason, sizeof(s.reason), "forwarding = %s%s",
+		       media_forwarding_name(k->applied),
+		       ip_is_loopback(&k->config.local) ? ", " ON_LOOPBACK
+							: "");
 	s.hops = hops.used;
 	s.destinations = k->ways;
 	pthread_mutex_lock(&k->lock);
@@ -520,6 +523,9 @@ static int open_rest(struct kernel_engine *k, const char **ret_why)
 	k->now_us = clock_mono_us();
 	k->ticked_us = k->now_us;
 	flow_maps_renew(k->maps, k->now_us, k->config.lease_us);
+	/* No packet for it comes in by another interface. */
+	if (ip_is_loopback(&k->config.local))
+		attachments_stay_off(k->attachments, ON_LOOPBACK);
 	k->applied = k->config.forwarding;
 	atomic_store(&k->forwarding, (int)k->applied);
 	attachments_apply(k->attachments, k->applied, k->now_us);
