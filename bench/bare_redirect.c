@@ -17,7 +17,6 @@
 int main(int argc, char **argv)
 {
 	struct bare_redirect_bpf *bpf;
-	struct bpf_link *link;
 	uint32_t zero = 0, to;
 
 	if (argc != 4) {
@@ -33,15 +32,7 @@ int main(int argc, char **argv)
 	if (bpf_map_update_elem(bpf_map__fd(bpf->maps.out), &zero, &to,
 				BPF_ANY) < 0)
 		tool_fail("devmap");
-	link = bpf_program__attach_xdp(bpf->progs.redirect,
-				       (int)tool_interface(argv[2]));
-	if (!link)
-		tool_fail(argv[2]);
-	(void)puts("ok");
-	(void)fflush(stdout);
-	while (getchar() != EOF)
-		;
-	(void)bpf_link__destroy(link);
+	tool_run_xdp(bpf->progs.redirect, argv[2]);
 	bare_redirect_bpf__destroy(bpf);
 	return 0;
 }

@@ -61,7 +61,6 @@ static struct flow4 flow_of(const struct packet_flow *in,
 		.address_delta = delta(before, after),
 		.port_delta = delta(ports, (uint32_t)out->source_port_be +
 						   out->destination_port_be),
-		.counters.payload_type = 0xff,
 	};
 }
 
@@ -114,7 +113,6 @@ static void fill_control(const struct relay_bpf *bpf)
 int main(int argc, char **argv)
 {
 	struct relay_bpf *bpf;
-	struct bpf_link *link;
 
 	if (argc != 6) {
 		(void)fputs("Usage: flow_load NETNS FROM TO MAC N\n", stderr);
@@ -129,15 +127,7 @@ int main(int argc, char **argv)
 	fill_flows(bpf, tool_number(argv[5], 1, 32768));
 	fill_hop(bpf, argv[3], argv[4]);
 	fill_control(bpf);
-	link = bpf_program__attach_xdp(bpf->progs.relay_xdp,
-				       (int)tool_interface(argv[2]));
-	if (!link)
-		tool_fail(argv[2]);
-	(void)puts("ok");
-	(void)fflush(stdout);
-	while (getchar() != EOF)
-		;
-	(void)bpf_link__destroy(link);
+	tool_run_xdp(bpf->progs.relay_xdp, argv[2]);
 	relay_bpf__destroy(bpf);
 	return 0;
 }

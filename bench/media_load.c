@@ -40,7 +40,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define NS_PER_S 1000000000ull
+#include "tool.h"
+
 #define NS_PER_US 1000ull
 #define TICK_US 100           /* how often it looks for packets that are due */
 #define DRAIN_NS 300000000ull /* how long the last packets may take */
@@ -90,35 +91,7 @@ static uint64_t now_ns(clockid_t clock)
 	return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
 }
 
-static void sleep_until(uint64_t mono_ns)
-{
-	struct timespec t = {.tv_sec = (time_t)(mono_ns / NS_PER_S),
-			     .tv_nsec = (long)(mono_ns % NS_PER_S)};
-
-	(void)clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL);
-}
-
-static void fail(const char *what)
-{
-	(void)fprintf(stderr, "media_load: %s: %s\n", what, strerror(errno));
-	exit(1);
-}
-
 /* ---- sockets ---- */
-
-static void enter(const char *netns)
-{
-	char path[256];
-	int fd;
-
-	if (!netns)
-		return;
-	(void)snprintf(path, sizeof(path), "/run/netns/%s", netns);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || setns(fd, CLONE_NEWNET) < 0)
-		fail(path);
-	(void)close(fd);
-}
 
 static void open_phone(struct load *load, unsigned index)
 {
@@ -131,27 +104,27 @@ static void open_phone(struct load *load, unsigned index)
 	phone->fd =
 		socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (phone->fd < 0)
-		fail("socket");
+		tool_fail("socket");
 	if (inet_pton(AF_INET, load->o.ip[index % 2], &address.sin_addr) != 1) {
 		errno = EINVAL;
-		fail(load->o.ip[index % 2]);
+		tool_fail(load->o.ip[index % 2]);
 	}
 	if (bind(phone->fd, (struct sockaddr *)&address, len) < 0 ||
 	    getsockname(phone->fd, (struct sockaddr *)&address, &len) < 0)
-		fail(load->o.ip[index % 2]);
+		tool_fail(load->o.ip[index % 2]);
 	phone->port = ntohs(address.sin_port);
 	(void)setsockopt(phone->fd, SOL_SOCKET, SO_RCVBUF, &bytes,
 			 sizeof(bytes));
 	if (setsockopt(phone->fd, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof(on)) <
 		    0 ||
 	    epoll_ctl(load->epoll_fd, EPOLL_CTL_ADD, phone->fd, &event) < 0)
-		fail("socket");
+		tool_fail("socket");
 }
 
 static void open_phones(struct load *load)
 {
 	for (unsigned party = 0; party < 2; party++) {
-		enter(load->o.netns[party]);
+		tool_enter(load->o.netns[party]);
 		for (unsigned i = party; i < load->phone_count; i += 2)
 			open_phone(load, i);
 	}
@@ -172,11 +145,11 @@ static bool read_destination(const struct phone *phone)
 	address.sin_port = htons((uint16_t)port);
 	if (inet_pton(AF_INET, ip, &address.sin_addr) != 1 || port > 65535) {
 		errno = EINVAL;
-		fail(ip);
+		tool_fail(ip);
 	}
 	if (connect(phone->fd, (struct sockaddr *)&address, sizeof(address)) <
 	    0)
-		fail("connect");
+		tool_fail("connect");
 	return true;
 }
 
@@ -312,7 +285,7 @@ static void turn(struct load *load)
 	int count;
 
 	load->tick_ns += TICK_US * NS_PER_US;
-	sleep_until(load->tick_ns);
+	tool_sleep_until(load->tick_ns);
 	do {
 		count = epoll_wait(load->epoll_fd, events, EVENTS_MAX, 0);
 		for (int i = 0; i < count; i++)
@@ -464,7 +437,7 @@ static void *allocate(size_t count, size_t size)
 	void *p = calloc(count, size);
 
 	if (!p)
-		fail("memory");
+		tool_fail("memory");
 	return p;
 }
 
@@ -502,12 +475,12 @@ int main(int argc, char **argv)
 	read_options(argc, argv, &load.o);
 	if (load.o.pid && clock_getcpuclockid(load.o.pid, &pid_clock) != 0) {
 		errno = ESRCH;
-		fail("--pid");
+		tool_fail("--pid");
 	}
 	prepare(&load);
 	load.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (load.epoll_fd < 0)
-		fail("epoll");
+		tool_fail("epoll");
 	open_phones(&load);
 	while (read_destinations(&load))
 		run(&load, pid_clock);

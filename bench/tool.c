@@ -1,4 +1,5 @@
 #include <arpa/inet.h>
+#include <bpf/libbpf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <net/if.h>
@@ -129,4 +130,18 @@ void tool_read_flows(struct packet_flow *flows, uint32_t count)
 		flows[i].source_port_be = htons((uint16_t)port[0]);
 		flows[i].destination_port_be = htons((uint16_t)port[1]);
 	}
+}
+
+void tool_run_xdp(const struct bpf_program *program, const char *interface)
+{
+	struct bpf_link *link = bpf_program__attach_xdp(
+		program, (int)tool_interface(interface));
+
+	if (!link)
+		tool_fail(interface);
+	(void)puts("ok");
+	(void)fflush(stdout);
+	while (getchar() != EOF)
+		;
+	(void)bpf_link__destroy(link);
 }

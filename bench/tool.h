@@ -38,6 +38,12 @@ void tool_read_mac(uint8_t ret[static 6], const char *text);
 uint64_t tool_now_ns(void);
 void tool_sleep_until(uint64_t mono_ns);
 
+struct bpf_program;
+
+/** Have an XDP program run at an interface until standard input ends; print
+ * "ok" once it does. */
+void tool_run_xdp(const struct bpf_program *program, const char *interface);
+
 /**
  * Read flows, each a line "source-ip port destination-ip port".
  *
