@@ -30,18 +30,16 @@
 
 /** Entries of the table of hops; the first two have a meaning of their own. */
 #define FLOW_HOPS 16384
-#define FLOW_HOP_UP 0 /* no flow: up to the socket */
-#define FLOW_HOP_NOWHERE                                                       \
-	1 /* a flow whose way is not known: up, and counted                    \
-	   */
+#define FLOW_HOP_UP 0      /* no flow: up to the socket */
+#define FLOW_HOP_NOWHERE 1 /* a flow without a way: up, and counted */
 #define FLOW_HOP_FIRST 2
 
 /** Interfaces that XDP may send through. */
 #define FLOW_DEVICES 64
 #define FLOW_DEVICE_NONE 0xffff
 
-/** flow_counters are in units of 2^20 ns of CLOCK_MONOTONIC. They wrap after 52
- * days: compare by subtracting. */
+/** Times of flow_counters are in units of 2^20 ns of CLOCK_MONOTONIC. They
+ * wrap: compare by subtracting, which is right for 26 days. */
 #define FLOW_TIME_SHIFT 20
 
 /** Bits of flow flags. */
@@ -59,7 +57,7 @@ struct flow_counters {
 	__u32 media;          /* the latest that is neither STUN nor RTCP */
 	__u32 ssrc;           /* host byte order, as all below */
 	__u16 seq;
-	__u8 payload_type; /* 0xff: none yet */
+	__u8 payload_type; /* with FLOW_SEEN_RTP */
 	__u8 seen;
 };
 
@@ -100,8 +98,9 @@ struct flow6 {
  * each hash of a source, STUN in buckets of its own.
  */
 struct flow_strangers {
-	__u64 dropped, let_up;
+	__u64 dropped;
 	__u64 full_at_ns[FLOW_BUCKETS];
+	__u64 unused;
 };
 
 /** So many packets of strangers go up at once, and one more after each. */

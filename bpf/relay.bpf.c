@@ -102,10 +102,8 @@ static __always_inline enum verdict stranger(const struct frame *f, __u32 index,
 
 	if (!s || bucket >= FLOW_BUCKETS)
 		return UP;
-	if (bucket_take(&s->full_at_ns[bucket], now_ns)) {
-		__sync_fetch_and_add(&s->let_up, 1);
+	if (bucket_take(&s->full_at_ns[bucket], now_ns))
 		return up(FLOW_UP_STRANGER);
-	}
 	__sync_fetch_and_add(&s->dropped, 1);
 	return drop(FLOW_DROP_STRANGER);
 }

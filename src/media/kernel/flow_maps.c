@@ -20,7 +20,6 @@
 #pragma GCC diagnostic pop
 
 #define NS_PER_US 1000u
-#define PAYLOAD_TYPE_NONE 0xff
 /* Without a word for so long, another relay's programs are left over. */
 #define RENEWAL_MISSED_US (5 * US_PER_S)
 
@@ -231,9 +230,7 @@ void flow_maps_reset(struct flow_maps *maps, const struct endpoint *local)
 
 	if (!index_of(maps, local, &index))
 		return;
-	*counters_of(maps, local, index) = (struct flow_counters){
-		.payload_type = PAYLOAD_TYPE_NONE,
-	};
+	*counters_of(maps, local, index) = (struct flow_counters){0};
 	maps->strangers[index] = (struct flow_strangers){0};
 }
 
@@ -310,7 +307,6 @@ static void begin_counting(struct flow_counters *c,
 	STORE(c->media, 0u);
 	STORE(c->ssrc, 0u);
 	STORE(c->seq, (uint16_t)0);
-	STORE(c->payload_type, (uint8_t)PAYLOAD_TYPE_NONE);
 	STORE(c->seen, (uint8_t)0);
 }
 
