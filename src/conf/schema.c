@@ -139,7 +139,7 @@ const struct conf_key conf_keys[] = {
 	 .doc = "The interfaces where the kernel forwards, by spaces or "
 		"commas; empty: all but `lo`, later ones too."},
 	{"Relay", "restart_grace", KEY_DURATION, AT(relay.restart_grace_us),
-	 .fallback = "30", .min = S, .max = 3600 * S,
+	 .fallback = "30", .min = 2 * S, .max = 3600 * S,
 	 .doc = "How long the kernel goes on forwarding without a relay."},
 	{"Relay", "tos", KEY_NUMBER, AT(relay.tos), .fallback = "184",
 	 .max = 255, .doc = "The TOS byte of what is sent; 184 is DSCP EF."},
