@@ -342,13 +342,26 @@ static void log_choice(const struct attachment *a,
 			 way_name(a->choice.way), a->choice.reason);
 }
 
+/* Finding it out takes a socket and two questions to the kernel, each time. */
+static bool ability_matters(const struct attachments *as,
+			    const struct interface *interface)
+{
+	if (as->off || interface->is_loopback ||
+	    interface->hardware != ARPHRD_ETHER ||
+	    !is_named(as->names, interface->name))
+		return false;
+	return as->forwarding == FORWARDING_XDP ||
+	       (as->forwarding == FORWARDING_AUTO &&
+		interface->kind[0] == '\0');
+}
+
 /* xdp, else tc, else userspace. */
 static void bring_in_line(struct attachments *as, struct attachment *a,
 			  const struct interface *interface, uint64_t now_us)
 {
-	enum xdp_ability ability = interface->is_loopback
-					   ? XDP_UNKNOWN
-					   : xdp_ability_of(interface);
+	enum xdp_ability ability = ability_matters(as, interface)
+					   ? xdp_ability_of(interface)
+					   : XDP_UNKNOWN;
 	struct attach_choice wanted =
 		attach_choose(interface, as->forwarding, as->names, ability);
 	struct attach_choice choice;
