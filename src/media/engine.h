@@ -41,8 +41,7 @@ enum engine_news {
 
 /** A place for one flow, inside whatever has it. Zero it, then set local. */
 struct engine_item {
-	struct endpoint
-		local; /* our port that packets come to; never changes */
+	struct endpoint local; /* our port; never changes */
 	/* worker, before ask(): */
 	struct endpoint destination; /* where they go */
 	struct ip_addr source;       /* our address there */
@@ -60,10 +59,10 @@ struct engine_item {
 
 /** What to forward. */
 struct engine_flow {
-	struct endpoint remote;    /* who may send */
-	struct endpoint source;    /* our port that it leaves from */
-	bool is_udptl;             /* T.38 */
-	uint64_t heard_us, now_us; /* the remote's latest packet; the time */
+	struct endpoint remote; /* who may send */
+	struct endpoint source; /* our port that it leaves from */
+	bool is_udptl;          /* T.38 */
+	uint64_t heard_us;      /* the remote's latest packet */
 };
 
 /** Of all flows that a port has had since engine_ops.reset(). */
@@ -122,6 +121,7 @@ struct engine {
 	void *arg;
 	/* Is there an interface where it forwards? Otherwise nobody asks. */
 	_Atomic bool forwards;
+	_Atomic(const char *) name; /* of what forwards, as in the status */
 };
 
 /** Add to an item's news; call the handler if there were none. Any thread. */
@@ -141,14 +141,15 @@ static inline unsigned engine_item_news(struct engine_item *item)
 
 /**
  * Open the kernel engine: load the programs, attach them as `forwarding` says,
- * start its thread.
+ * start its thread. Whoever opens it sets engine.news and arg before a worker
+ * asks.
  *
- * @param ret_why  On failure why, for people: static, or of the engine's buffer
+ * @param config   What it points to has to live as long as the engine
+ * @param ret_why  On failure why, for people
  * @return 0, or a negative errno: -EPERM, -ENOSYS, ...
  */
 int kernel_engine_open(struct engine **ret,
-		       const struct media_engine_config *config,
-		       engine_news_h *news, void *arg, char *ret_why,
+		       const struct media_engine_config *config, char *ret_why,
 		       size_t why_size);
 
 /** Remove the programs that a relay which was killed has left, for a start

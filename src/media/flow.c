@@ -123,7 +123,6 @@ static void install(struct worker *w, struct engine *engine, struct port *port)
 		.source = other->flow.item.local,
 		.is_udptl = port->stream->format == MEDIA_FORMAT_UDPTL,
 		.heard_us = port->learning.heard_us,
-		.now_us = w->now_us,
 	};
 
 	engine->ops->add(engine, &port->flow.item, &flow);

@@ -8,7 +8,7 @@
  * two minds: the flow is installed when the socket has been read empty, and
  * from the moment it is taken back packets come up again.
  *
- * Worker only, but for flow_read().
+ * Worker only, but for what says otherwise.
  */
 #include <stdbool.h>
 

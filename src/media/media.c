@@ -100,8 +100,7 @@ static int open_engine(struct media *media, enum media_forwarding forwarding)
 	int r;
 
 	config.forwarding = forwarding;
-	r = kernel_engine_open(&engine, &config, engine_news, media,
-			       media->engine_reason,
+	r = kernel_engine_open(&engine, &config, media->engine_reason,
 			       sizeof(media->engine_reason));
 	if (r == 0)
 		media_use_engine(media, engine);
@@ -141,10 +140,9 @@ void media_engine_status(const struct media *media,
 
 const char *media_engine_name(const struct media *media)
 {
-	struct media_engine_status status;
+	const struct engine *engine = atomic_load(&media->engine);
 
-	media_engine_status(media, &status);
-	return status.name;
+	return engine ? atomic_load(&engine->name) : "userspace";
 }
 
 bool media_interface_status(const struct media *media, unsigned index,

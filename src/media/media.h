@@ -53,7 +53,8 @@ const char *media_forwarding_name(enum media_forwarding forwarding);
 /** The engine that forwards confirmed flows in the kernel. */
 struct media_engine_config {
 	enum media_forwarding forwarding;
-	const char *interfaces; /* names, by spaces or commas; "": all but lo */
+	/* names, by spaces or commas, "": all but lo; lives as long as media */
+	const char *interfaces;
 	struct ip_addr local; /* tells relays of one host apart, as ports do */
 	uint32_t port_first, port_end;
 	unsigned tos;      /* TOS byte, or traffic class, of what is sent */
@@ -156,10 +157,14 @@ struct media_engine_status {
 	const char *name; /* "xdp", "tc", "xdp+tc" or "userspace" */
 	enum media_forwarding forwarding; /* that is in force */
 	char reason[MEDIA_REASON_SIZE];
-	uint64_t flows;        /* in the kernel */
-	uint64_t destinations; /* IP addresses that they go to */
-	uint64_t hops;         /* neighbours that they go by */
-	size_t stat_count;     /* packets that went up or were dropped there */
+	uint64_t flows;         /* in the kernel */
+	uint64_t destinations;  /* IP addresses that they go to */
+	uint64_t hops;          /* neighbours that they go by */
+	uint64_t hops_full;     /* how often there was no room for one more */
+	uint64_t lookup_errors; /* of routes and neighbours */
+	uint64_t neighbours_refused; /* we may not have them resolved */
+	uint64_t netlink_resyncs;    /* events were lost, all was read anew */
+	size_t stat_count; /* packets that went up or were dropped there */
 	struct {
 		const char *name;
 		uint64_t value;

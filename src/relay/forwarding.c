@@ -32,6 +32,10 @@ static void write_status(const struct relay *relay,
 	json_u64(w, "flows", s->flows);
 	json_u64(w, "destinations", s->destinations);
 	json_u64(w, "hops", s->hops);
+	json_u64(w, "hops_full", s->hops_full);
+	json_u64(w, "lookup_errors", s->lookup_errors);
+	json_u64(w, "neighbours_refused", s->neighbours_refused);
+	json_u64(w, "netlink_resyncs", s->netlink_resyncs);
 	json_object_begin(w, "kernel");
 	for (size_t i = 0; i < s->stat_count; i++)
 		json_u64(w, s->stats[i].name, s->stats[i].value);

@@ -36,7 +36,6 @@
 struct kernel_engine {
 	struct engine engine;
 	struct media_engine_config config;
-	char names[1024];
 	struct flow_maps *maps;
 	pthread_t thread;
 	int wake_fd;
@@ -58,6 +57,7 @@ struct kernel_engine {
 	uint64_t ways;        /* destinations in use */
 	bool guessed_a_grace; /* logged once */
 	bool warned;          /* of a lost way, since the last tick */
+	struct log_limit full;
 	/* under the lock, for the control thread: */
 	pthread_mutex_t lock;
 	struct media_engine_status status;
@@ -82,10 +82,23 @@ static void write_hop(uint16_t index, const struct flow_hop *hop, void *arg)
 	flow_maps_set_hop(arg, index, hop);
 }
 
+static void warn_full(struct kernel_engine *k)
+{
+	char left_out[LOG_LEFT_OUT_SIZE];
+	uint64_t suppressed;
+
+	if (log_limit_allows(&k->full, k->now_us, &suppressed))
+		log_warning("more than %u neighbours that media goes to: "
+			    "userspace forwards what goes to others%s",
+			    FLOW_HOPS - FLOW_HOP_FIRST,
+			    log_left_out(suppressed, left_out));
+}
+
 static uint16_t take_hop(struct kernel_engine *k, const struct destination *way)
 {
 	const struct next_hop *hop = destination_hop(way);
 	struct flow_hop entry = {0};
+	uint16_t index;
 
 	if (!hop)
 		return FLOW_HOP_NOWHERE;
@@ -96,7 +109,10 @@ static uint16_t take_hop(struct kernel_engine *k, const struct destination *way)
 		attachments_device(k->attachments, hop->physical_ifindex);
 	entry.vlan = hop->has_vlan ? htons(hop->vlan_id) : 0;
 	entry.mtu = hop->mtu < UINT16_MAX ? (uint16_t)hop->mtu : UINT16_MAX;
-	return hop_table_take(k->hops, &entry, k->now_us);
+	index = hop_table_take(k->hops, &entry, k->now_us);
+	if (index == FLOW_HOP_NOWHERE)
+		warn_full(k);
+	return index;
 }
 
 /* Lead all flows of a destination by the hop that it has now. A worker that is
@@ -119,11 +135,10 @@ static void point(struct kernel_engine *k, struct destination *way)
 
 static void way_changed(struct destination *way, void *arg)
 {
-	char text[ADDR_TEXT_SIZE];
-
 	struct kernel_engine *k = arg;
 	const char *problem = next_hop_problem_name(destination_problem(way));
 	bool had_one = way->hop_index >= FLOW_HOP_FIRST;
+	char text[ADDR_TEXT_SIZE];
 
 	ip_format(&way->dst, text);
 	point(k, way);
@@ -149,10 +164,11 @@ static void find_way(struct kernel_engine *k, struct engine_item *item)
 		atomic_store(&item->hop, FLOW_HOP_NOWHERE);
 		return;
 	}
-	if (list_empty(&item->way->users)) {
+	if (list_empty(&item->way->users))
 		k->ways++;
+	/* Not known before, or there was no room for it in the table. */
+	if (item->way->hop_index < FLOW_HOP_FIRST)
 		point(k, item->way);
-	}
 	list_add_tail(&item->way->users, &item->in_way);
 	atomic_store(&item->hop, (uint16_t)item->way->hop_index);
 }
@@ -227,21 +243,29 @@ static void serve_requests(struct kernel_engine *k)
 
 static void publish_status(struct kernel_engine *k)
 {
+	const struct next_hops_counters *lookups =
+		next_hops_counters(k->next_hops);
 	struct media_engine_status s = {0};
 	struct hop_table_counts hops;
 	unsigned xdp = attachments_count(k->attachments, ATTACH_XDP);
 	unsigned tc = attachments_count(k->attachments, ATTACH_TC);
 
 	hop_table_count(k->hops, &hops);
-	atomic_store(&k->engine.forwards, xdp + tc > 0);
 	s.name = xdp && tc ? "xdp+tc" : xdp ? "xdp" : tc ? "tc" : "userspace";
+	atomic_store(&k->engine.forwards, xdp + tc > 0);
+	atomic_store(&k->engine.name, s.name);
 	s.forwarding = k->applied;
 	(void)snprintf(s.reason, sizeof(s.reason), "forwarding = %s%s",
 		       media_forwarding_name(k->applied),
 		       ip_is_loopback(&k->config.local) ? ", " ON_LOOPBACK
 							: "");
 	s.hops = hops.used;
+	s.hops_full = hops.full;
 	s.destinations = k->ways;
+	s.lookup_errors = lookups->lookup_errors;
+	s.neighbours_refused = lookups->refused;
+	s.netlink_resyncs =
+		lookups->resyncs + interfaces_counters(k->interfaces)->resyncs;
 	pthread_mutex_lock(&k->lock);
 	k->status = s;
 	k->interface_count = 0;
@@ -517,8 +541,8 @@ static int open_rest(struct kernel_engine *k, const char **ret_why)
 		return r;
 	*ret_why = "out of memory";
 	if (hop_table_new(&k->hops, write_hop, k->maps) < 0 ||
-	    attachments_new(&k->attachments, k->maps, k->interfaces, k->names) <
-		    0)
+	    attachments_new(&k->attachments, k->maps, k->interfaces,
+			    k->config.interfaces) < 0)
 		return -ENOMEM;
 	k->now_us = clock_mono_us();
 	k->ticked_us = k->now_us;
@@ -535,8 +559,7 @@ static int open_rest(struct kernel_engine *k, const char **ret_why)
 }
 
 int kernel_engine_open(struct engine **ret,
-		       const struct media_engine_config *config,
-		       engine_news_h *news, void *arg, char *ret_why,
+		       const struct media_engine_config *config, char *ret_why,
 		       size_t why_size)
 {
 	struct kernel_engine *k = calloc(1, sizeof(*k));
@@ -547,11 +570,8 @@ int kernel_engine_open(struct engine **ret,
 	if (!k)
 		return -ENOMEM;
 	k->engine.ops = &kernel_ops;
-	k->engine.news = news;
-	k->engine.arg = arg;
 	k->config = *config;
-	(void)snprintf(k->names, sizeof(k->names), "%s",
-		       config->interfaces ? config->interfaces : "");
+	k->full = LOG_LIMIT(1, 60 * US_PER_S);
 	list_init(&k->watched);
 	pthread_mutex_init(&k->lock, NULL);
 	k->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

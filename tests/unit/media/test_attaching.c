@@ -34,18 +34,13 @@ static struct media_engine_config config_of(enum media_forwarding forwarding,
 	};
 }
 
-static void ignore_news(struct engine_item *item, void *arg)
-{
-}
-
 static struct engine *open_engine(enum media_forwarding forwarding,
 				  uint16_t first_port)
 {
 	struct media_engine_config config = config_of(forwarding, first_port);
 	char why[MEDIA_REASON_SIZE];
 	struct engine *engine;
-	int r = kernel_engine_open(&engine, &config, ignore_news, NULL, why,
-				   sizeof(why));
+	int r = kernel_engine_open(&engine, &config, why, sizeof(why));
 
 	if (r == -EPERM || r == -ENOSYS) {
 		print_message("%s\n", why);
@@ -418,8 +413,8 @@ static void leave_programs(enum media_forwarding forwarding,
 		struct engine *engine;
 
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		byte = kernel_engine_open(&engine, &config, ignore_news, NULL,
-					  why, sizeof(why)) == 0;
+		byte = kernel_engine_open(&engine, &config, why, sizeof(why)) ==
+		       0;
 		if (write(pipe_fds[1], &byte, 1) == 1)
 			pause();
 		_exit(1);

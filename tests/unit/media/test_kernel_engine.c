@@ -130,14 +130,14 @@ static void start(struct scene *s, enum media_forwarding forwarding,
 				       .source = s->to_callee.ip};
 	list_init(&s->item.in_way);
 	list_init(&s->item.in_watched);
-	r = kernel_engine_open(&s->engine, &config, leave_news, NULL, why,
-			       sizeof(why));
+	r = kernel_engine_open(&s->engine, &config, why, sizeof(why));
 	if (r == -EPERM || r == -ENOSYS) {
 		print_message("%s\n", why);
 		skip();
 	}
 	if (r < 0)
 		fail_msg("%s", why);
+	s->engine->news = leave_news;
 	s->engine->ops->reset(s->engine, &s->item.local);
 }
 
@@ -154,8 +154,7 @@ static void add(struct scene *s)
 {
 	const struct engine_flow flow = {.remote = s->caller,
 					 .source = s->to_callee,
-					 .heard_us = clock_mono_us(),
-					 .now_us = clock_mono_us()};
+					 .heard_us = clock_mono_us()};
 
 	s->engine->ops->add(s->engine, &s->item, &flow);
 }
@@ -307,6 +306,71 @@ test_a_flow_that_is_installed_while_its_way_changes_takes_it(void **state)
 	end(&s);
 }
 
+/* So many neighbours on the link, each with a MAC of its own. */
+static void add_neighbours(unsigned count)
+{
+	FILE *ip;
+
+	ip = popen("ip -batch -", "w");
+	assert_non_null(ip);
+	fprintf(ip, "addr add 10.9.255.254/16 dev mp0\n");
+	for (unsigned i = 1; i <= count; i++)
+		fprintf(ip,
+			"neigh add 10.9.%u.%u dev mp0 nud permanent lladdr "
+			"02:09:00:00:%02x:%02x\n",
+			i / 256, i % 256, i / 256, i % 256);
+	assert_int_equal(pclose(ip), 0);
+}
+
+static uint64_t hops_full(const struct scene *s)
+{
+	struct media_engine_status status;
+
+	s->engine->ops->status(s->engine, &status);
+	return status.hops_full;
+}
+
+static void test_a_full_table_of_hops_leaves_the_rest_to_userspace(void **state)
+{
+	const unsigned room = FLOW_HOPS - FLOW_HOP_FIRST, count = room + 2;
+	struct engine_item *items = calloc(count, sizeof(*items));
+	struct scene s;
+
+	(void)state;
+	assert_non_null(items);
+	start(&s, FORWARDING_TC, true);
+	add_neighbours(count);
+	for (unsigned i = 0; i < count; i++) {
+		char ip[32];
+
+		snprintf(ip, sizeof(ip), "10.9.%u.%u", (i + 1) / 256,
+			 (i + 1) % 256);
+		items[i] = s.item;
+		items[i].destination = at(ip, 4002);
+		list_init(&items[i].in_way);
+		list_init(&items[i].in_watched);
+		s.engine->ops->ask(s.engine, &items[i]);
+	}
+	for (unsigned i = 0; i < count; i++)
+		AWAIT(atomic_load(&items[i].news) & ENGINE_ANSWERED);
+	for (unsigned i = 0; i < room; i++)
+		assert_true(atomic_load(&items[i].hop) >= FLOW_HOP_FIRST);
+	for (unsigned i = room; i < count; i++)
+		assert_int_equal(atomic_load(&items[i].hop), FLOW_HOP_NOWHERE);
+	AWAIT(hops_full(&s) == 2);
+
+	/* Its flow may be installed all the same: packets come up. */
+	s.engine->ops->add(s.engine, &items[room],
+			   &(struct engine_flow){.remote = s.caller,
+						 .source = s.to_callee,
+						 .heard_us = clock_mono_us()});
+	send_from(s.caller_fd, &s.to_caller);
+	assert_received(s.to_caller_fd, &s.caller);
+	assert_int_equal(read_counters(&s).packets, 0);
+	end(&s);
+	free(items);
+}
+
 static void test_the_engine_closes_with_flows_and_questions(void **state)
 {
 	struct scene s;
@@ -338,6 +402,8 @@ int main(void)
 			test_a_destination_without_a_way_lets_packets_come_up),
 		cmocka_unit_test(
 			test_a_flow_that_is_installed_while_its_way_changes_takes_it),
+		cmocka_unit_test(
+			test_a_full_table_of_hops_leaves_the_rest_to_userspace),
 		cmocka_unit_test(
 			test_the_engine_closes_with_flows_and_questions),
 	};
