@@ -56,7 +56,7 @@ def establish(system):
 
 
 def install(relay, caller, callee):
-    """Talk until the kernel has all four flows: a port's next packet installs its flow."""
+    """Talk until the kernel has all four flows."""
     talk(caller, callee)
     talk(caller, callee, first=50)
     wait_for(lambda: relay.summary()["flows"] == 4, 5.0, lambda: (

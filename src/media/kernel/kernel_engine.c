@@ -22,9 +22,8 @@
 #include "media/engine.h"
 #include "media/kernel/attach.h"
 #include "media/kernel/flow_maps.h"
-#include "media/kernel/hop_table.h"
 #include "media/kernel/interfaces.h"
-#include "media/kernel/next_hop.h"
+#include "media/kernel/ways.h"
 
 #define TICK_US US_PER_S
 #define CHECK_TICKS 5
@@ -47,17 +46,13 @@ struct kernel_engine {
 	_Atomic uint64_t flows; /* that are installed */
 	/* the engine's thread: */
 	struct interfaces *interfaces;
-	struct next_hops *next_hops;
-	struct hop_table *hops;
 	struct attachments *attachments;
+	struct ways *ways;
 	enum media_forwarding applied;
 	uint64_t now_us, ticked_us;
 	unsigned ticks;
 	struct list watched;  /* items with silence_us */
-	uint64_t ways;        /* destinations in use */
 	bool guessed_a_grace; /* logged once */
-	bool warned;          /* of a lost way, since the last tick */
-	struct log_limit full;
 	/* under the lock, for the control thread: */
 	pthread_mutex_t lock;
 	struct media_engine_status status;
@@ -73,121 +68,6 @@ static struct kernel_engine *of(const struct engine *engine)
 static void wake(struct kernel_engine *k)
 {
 	eventfd_write(k->wake_fd, 1);
-}
-
-/* ---- the way to a destination ---- */
-
-static void write_hop(uint16_t index, const struct flow_hop *hop, void *arg)
-{
-	flow_maps_set_hop(arg, index, hop);
-}
-
-static void warn_full(struct kernel_engine *k)
-{
-	char left_out[LOG_LEFT_OUT_SIZE];
-	uint64_t suppressed;
-
-	if (log_limit_allows(&k->full, k->now_us, &suppressed))
-		log_warning("more than %u neighbours that media goes to: "
-			    "userspace forwards what goes to others%s",
-			    FLOW_HOPS - FLOW_HOP_FIRST,
-			    log_left_out(suppressed, left_out));
-}
-
-static uint16_t take_hop(struct kernel_engine *k, const struct destination *way)
-{
-	const struct next_hop *hop = destination_hop(way);
-	struct flow_hop entry = {0};
-	uint16_t index;
-
-	if (!hop)
-		return FLOW_HOP_NOWHERE;
-	memcpy(entry.dst_mac, hop->dst_mac, sizeof(entry.dst_mac));
-	memcpy(entry.src_mac, hop->src_mac, sizeof(entry.src_mac));
-	entry.ifindex = hop->ifindex;
-	entry.device =
-		attachments_device(k->attachments, hop->physical_ifindex);
-	entry.vlan = hop->has_vlan ? htons(hop->vlan_id) : 0;
-	entry.mtu = hop->mtu < UINT16_MAX ? (uint16_t)hop->mtu : UINT16_MAX;
-	index = hop_table_take(k->hops, &entry, k->now_us);
-	if (index == FLOW_HOP_NOWHERE)
-		warn_full(k);
-	return index;
-}
-
-/* Lead all flows of a destination by the hop that it has now. A worker that is
- * installing one looks at item->hop again afterwards: see add(). */
-static void point(struct kernel_engine *k, struct destination *way)
-{
-	uint16_t before = (uint16_t)way->hop_index;
-	uint16_t after = take_hop(k, way);
-
-	way->hop_index = after;
-	list_for_each (link, &way->users) {
-		struct engine_item *item =
-			list_item(link, struct engine_item, in_way);
-
-		atomic_store(&item->hop, after);
-		flow_maps_move(k->maps, &item->local, before, after);
-	}
-	hop_table_put(k->hops, before, k->now_us);
-}
-
-static void way_changed(struct destination *way, void *arg)
-{
-	struct kernel_engine *k = arg;
-	const char *problem = next_hop_problem_name(destination_problem(way));
-	bool had_one = way->hop_index >= FLOW_HOP_FIRST;
-	char text[ADDR_TEXT_SIZE];
-
-	ip_format(&way->dst, text);
-	point(k, way);
-	if (had_one && way->hop_index < FLOW_HOP_FIRST && !k->warned) {
-		/* One for all of a moment: there may be thousands. */
-		k->warned = true;
-		log_warning("way to %s lost: %s; until it is found, userspace "
-			    "forwards what goes there",
-			    text, problem);
-	} else {
-		log_debug("way to %s: %s", text, problem);
-	}
-}
-
-static void find_way(struct kernel_engine *k, struct engine_item *item)
-{
-	int r = next_hops_take(k->next_hops, &item->destination.ip,
-			       &item->source, k->now_us, &item->way);
-
-	if (r < 0) {
-		/* The packets go on through userspace. */
-		item->way = NULL;
-		atomic_store(&item->hop, FLOW_HOP_NOWHERE);
-		return;
-	}
-	if (list_empty(&item->way->users))
-		k->ways++;
-	/* Not known before, or there was no room for it in the table. */
-	if (item->way->hop_index < FLOW_HOP_FIRST)
-		point(k, item->way);
-	list_add_tail(&item->way->users, &item->in_way);
-	atomic_store(&item->hop, (uint16_t)item->way->hop_index);
-}
-
-static void leave_way(struct kernel_engine *k, struct engine_item *item)
-{
-	struct destination *way = item->way;
-
-	item->way = NULL;
-	list_del(&item->in_watched);
-	if (!way)
-		return;
-	list_del(&item->in_way);
-	if (list_empty(&way->users)) {
-		hop_table_put(k->hops, (uint16_t)way->hop_index, k->now_us);
-		way->hop_index = FLOW_HOP_UP;
-		k->ways--;
-	}
-	next_hops_put(k->next_hops, way);
 }
 
 /* ---- what workers ask ---- */
@@ -218,12 +98,13 @@ static void serve_requests(struct kernel_engine *k)
 
 		link = link->next;
 		if (item->settles) {
-			leave_way(k, item);
+			list_del(&item->in_watched);
+			ways_leave(k->ways, item, k->now_us);
 			item->to_engine.next = settling;
 			settling = &item->to_engine;
 			continue;
 		}
-		find_way(k, item);
+		ways_find(k->ways, item, k->now_us);
 		if (item->silence_us > 0)
 			list_add_tail(&k->watched, &item->in_watched);
 		engine_tell(&k->engine, item, ENGINE_ANSWERED);
@@ -243,14 +124,10 @@ static void serve_requests(struct kernel_engine *k)
 
 static void publish_status(struct kernel_engine *k)
 {
-	const struct next_hops_counters *lookups =
-		next_hops_counters(k->next_hops);
 	struct media_engine_status s = {0};
-	struct hop_table_counts hops;
 	unsigned xdp = attachments_count(k->attachments, ATTACH_XDP);
 	unsigned tc = attachments_count(k->attachments, ATTACH_TC);
 
-	hop_table_count(k->hops, &hops);
 	s.name = xdp && tc ? "xdp+tc" : xdp ? "xdp" : tc ? "tc" : "userspace";
 	atomic_store(&k->engine.forwards, xdp + tc > 0);
 	atomic_store(&k->engine.name, s.name);
@@ -259,13 +136,8 @@ static void publish_status(struct kernel_engine *k)
 		       media_forwarding_name(k->applied),
 		       ip_is_loopback(&k->config.local) ? ", " ON_LOOPBACK
 							: "");
-	s.hops = hops.used;
-	s.hops_full = hops.full;
-	s.destinations = k->ways;
-	s.lookup_errors = lookups->lookup_errors;
-	s.neighbours_refused = lookups->refused;
-	s.netlink_resyncs =
-		lookups->resyncs + interfaces_counters(k->interfaces)->resyncs;
+	ways_count(k->ways, &s);
+	s.netlink_resyncs += interfaces_counters(k->interfaces)->resyncs;
 	pthread_mutex_lock(&k->lock);
 	k->status = s;
 	k->interface_count = 0;
@@ -295,7 +167,7 @@ static void interface_changed(const struct interface *interface, bool is_gone,
 
 	attachments_interface_changed(k->attachments, interface, is_gone,
 				      k->now_us);
-	next_hops_link_changed(k->next_hops, interface->ifindex);
+	ways_link_changed(k->ways, interface->ifindex, k->now_us);
 	publish_status(k);
 }
 
@@ -316,9 +188,8 @@ static void watch_silence(struct kernel_engine *k)
 static void tick(struct kernel_engine *k)
 {
 	k->ticked_us = k->now_us;
-	k->warned = false;
 	flow_maps_renew(k->maps, k->now_us, k->config.lease_us);
-	next_hops_tick(k->next_hops, k->now_us);
+	ways_tick(k->ways, k->now_us);
 	watch_silence(k);
 	if (++k->ticks % CHECK_TICKS == 0)
 		attachments_check(k->attachments, k->now_us);
@@ -328,7 +199,7 @@ static void tick(struct kernel_engine *k)
 static int wait_ms(const struct kernel_engine *k)
 {
 	uint64_t next_us = k->ticked_us + TICK_US;
-	uint64_t hops_us = next_hops_wait_us(k->next_hops, k->now_us);
+	uint64_t hops_us = ways_wait_us(k->ways, k->now_us);
 	uint64_t wait_us = next_us > k->now_us ? next_us - k->now_us : 0;
 
 	if (hops_us < wait_us)
@@ -342,7 +213,7 @@ static void *run(void *arg)
 	struct pollfd fds[] = {
 		{.fd = k->wake_fd, .events = POLLIN},
 		{.fd = interfaces_fd(k->interfaces), .events = POLLIN},
-		{.fd = next_hops_fd(k->next_hops), .events = POLLIN},
+		{.fd = ways_fd(k->ways), .events = POLLIN},
 	};
 	eventfd_t ignored;
 
@@ -354,9 +225,9 @@ static void *run(void *arg)
 		if (fds[1].revents)
 			(void)interfaces_dispatch(k->interfaces);
 		if (fds[2].revents)
-			next_hops_dispatch(k->next_hops, k->now_us);
-		if (next_hops_wait_us(k->next_hops, k->now_us) == 0)
-			next_hops_tick(k->next_hops, k->now_us);
+			ways_dispatch(k->ways, k->now_us);
+		if (ways_wait_us(k->ways, k->now_us) == 0)
+			ways_tick(k->ways, k->now_us);
 		apply_forwarding(k);
 		serve_requests(k);
 		if (k->now_us >= k->ticked_us + TICK_US)
@@ -478,9 +349,8 @@ static void kernel_close(struct engine *engine)
 		pthread_join(k->thread, NULL);
 	}
 	attachments_free(k->attachments);
-	next_hops_free(k->next_hops);
+	ways_free(k->ways);
 	interfaces_free(k->interfaces);
-	hop_table_free(k->hops);
 	flow_maps_free(k->maps);
 	closep(&k->wake_fd);
 	pthread_mutex_destroy(&k->lock);
@@ -522,28 +392,22 @@ static int start_thread(struct kernel_engine *k)
 	return 0;
 }
 
-static int open_netlink(struct kernel_engine *k, const char **ret_why)
+static int open_rest(struct kernel_engine *k, const char **ret_why)
 {
 	int r = interfaces_new(&k->interfaces, interface_changed, k);
 
 	*ret_why = "the interfaces cannot be read";
 	if (r < 0)
 		return r;
-	*ret_why = "the routes cannot be read";
-	return next_hops_new(&k->next_hops, k->interfaces, way_changed, k);
-}
-
-static int open_rest(struct kernel_engine *k, const char **ret_why)
-{
-	int r = open_netlink(k, ret_why);
-
+	*ret_why = "out of memory";
+	r = attachments_new(&k->attachments, k->maps, k->interfaces,
+			    k->config.interfaces);
 	if (r < 0)
 		return r;
-	*ret_why = "out of memory";
-	if (hop_table_new(&k->hops, write_hop, k->maps) < 0 ||
-	    attachments_new(&k->attachments, k->maps, k->interfaces,
-			    k->config.interfaces) < 0)
-		return -ENOMEM;
+	*ret_why = "the routes cannot be read";
+	r = ways_new(&k->ways, k->maps, k->interfaces, k->attachments);
+	if (r < 0)
+		return r;
 	k->now_us = clock_mono_us();
 	k->ticked_us = k->now_us;
 	flow_maps_renew(k->maps, k->now_us, k->config.lease_us);
@@ -571,7 +435,6 @@ int kernel_engine_open(struct engine **ret,
 		return -ENOMEM;
 	k->engine.ops = &kernel_ops;
 	k->config = *config;
-	k->full = LOG_LIMIT(1, 60 * US_PER_S);
 	list_init(&k->watched);
 	pthread_mutex_init(&k->lock, NULL);
 	k->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

@@ -299,6 +299,7 @@ static void test_totals_count_the_engine_once(void **state)
 	install_rtp(&s);
 	engine_forwards(&s, PARTY_CALLER, 10);
 	engine_forwards(&s, PARTY_CALLEE, 20);
+	let_worker_finish(&s.call);
 	media_read_totals(s.call.media, &before);
 	assert_int_equal(before.kernel_packets, 30);
 	assert_int_equal(before.packets, 33);
