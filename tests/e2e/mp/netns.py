@@ -28,6 +28,7 @@ NAMES = {
     "callee": 22,
     "stranger": 66,
 }
+NAT = 31
 NETNS_DIR = "/run/netns"
 CLONE_NEWNET = 0x40000000
 
@@ -220,15 +221,24 @@ class Network:
         names = ["nat", "home"]
         _ip(["netns add " + prefix + name for name in names])
         self._made += [prefix + name for name in names]
-        _ip(["link add nat netns %s type veth peer name eth0 netns %snat" % (self.bridge, prefix),
-             "link add eth1 netns %snat type veth peer name eth0 netns %shome" % (prefix, prefix)])
+        outside, inside = _mac(NAT), [_mac(NAT + 1), _mac(NAT + 2)]
+        _ip(["link add nat netns %s type veth peer name eth0 netns %snat address %s"
+             % (self.bridge, prefix, outside),
+             "link add eth1 netns %snat address %s type veth peer name eth0 netns %shome address %s"
+             % (prefix, inside[0], prefix, inside[1])])
         _ip(["link set nat master br0 up"], self.bridge)
-        nat = Namespace(prefix + "nat", "10.88.0.31", None)
+        nat = Namespace(prefix + "nat", "10.88.0.%d" % NAT, None)
         home = Namespace(prefix + "home", "192.168.7.2", None)
         _ip(["link set lo up", "addr add %s/24 dev eth0" % nat.ip, "link set eth0 up",
-             "addr add 192.168.7.1/24 dev eth1", "link set eth1 up"], nat.name)
+             "addr add 192.168.7.1/24 dev eth1", "link set eth1 up",
+             "neigh add %s lladdr %s dev eth1 nud permanent" % (home.ip, inside[1])]
+            + [line for line in _neighbours(NAT) if "fd88" not in line], nat.name)
         _ip(["link set lo up", "addr add %s/24 dev eth0" % home.ip, "link set eth0 up",
+             "neigh add 192.168.7.1 lladdr %s dev eth0 nud permanent" % inside[0],
              "route add default via 192.168.7.1"], home.name)
+        for name in NAMES:
+            _ip(["neigh replace %s lladdr %s dev eth0 nud permanent" % (nat.ip, outside)],
+                self.hosts[name].name)
         nat.run(["sysctl", "-q", "net.ipv4.ip_forward=1"])
         nat.run(["nft", "-f", "-"], text=True, input=(
             "table ip nat {\n chain post {\n"
