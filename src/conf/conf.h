@@ -93,6 +93,8 @@ struct conf_relay {
 	char forwarding_interfaces[CONF_MAX_TEXT];
 	uint64_t restart_grace_us;
 	unsigned tos;
+	char state_dir[CONF_MAX_TEXT]; /* absolute, or relative to the config
+					  folder */
 };
 
 struct conf_dispatcher {
@@ -109,9 +111,17 @@ struct conf_dispatcher {
 	uint64_t failover_timeout_us, answer_timeout_us;
 	uint64_t cleanup_dead_relays_after_us,
 		cleanup_expired_sessions_after_us;
-	char accounting[CONF_MAX_TEXT]; /* "", "database", "radius" or both */
+	char accounting[CONF_MAX_TEXT]; /* names of backends, in order, with
+					   ", " between; "": none */
+	char state_dir[CONF_MAX_TEXT];
+	uint64_t commit_timeout_us;
 	unsigned max_proxy_connections, max_relay_connections,
 		max_management_connections;
+};
+
+struct conf_accounting {
+	uint64_t history_time_us;
+	unsigned history_mib;
 };
 
 struct conf_database {
@@ -122,6 +132,12 @@ struct conf_database {
 
 struct conf_radius {
 	char config_file[CONF_MAX_TEXT], additional_dictionary[CONF_MAX_TEXT];
+	uint64_t interim_interval_us; /* 0: never */
+};
+
+struct conf_file {
+	char path[CONF_MAX_TEXT];
+	unsigned rotate_mib, keep;
 };
 
 struct conf_opensips {
@@ -135,8 +151,10 @@ struct conf {
 	struct conf_relay relay;
 	struct conf_dispatcher dispatcher;
 	struct conf_tls tls;
+	struct conf_accounting accounting;
 	struct conf_database database;
 	struct conf_radius radius;
+	struct conf_file file;
 	struct conf_opensips opensips;
 };
 

@@ -6,6 +6,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "conf/value.h"
+#include "version.h"
 
 #define AT(member)                                                             \
 	offsetof(struct conf, member), sizeof(((struct conf *)0)->member)
@@ -29,9 +30,12 @@ const struct conf_section conf_sections[] = {
 	{"TLS", true, true,
 	 "Certificates of both daemons. The folder holds `ca.pem`, `crl.pem`, "
 	 "`dispatcher.crt`, `dispatcher.key`, `relay.crt` and `relay.key`."},
+	{"Accounting", false, true,
+	 "The records of ended sessions, by the dispatcher."},
 	{"Database", false, true,
 	 "Accounting to a database, by the dispatcher."},
 	{"Radius", false, true, "Accounting to RADIUS, by the dispatcher."},
+	{"File", false, true, "Accounting to a file, by the dispatcher."},
 	{"OpenSIPS", false, true,
 	 "The SIP proxy's management interface, by which the dispatcher ends "
 	 "a dialog. OpenSIPS and Kamailio alike."},
@@ -143,6 +147,10 @@ const struct conf_key conf_keys[] = {
 	 .doc = "How long the kernel goes on forwarding without a relay."},
 	{"Relay", "tos", KEY_NUMBER, AT(relay.tos), .fallback = "184",
 	 .max = 255, .doc = "The TOS byte of what is sent; 184 is DSCP EF."},
+	{"Relay", "state_dir", KEY_TEXT, AT(relay.state_dir),
+	 .fallback = DEFAULT_STATE_DIR, .min = 1,
+	 .allowed = "a path, absolute or relative to the config folder",
+	 .doc = "The folder for records that no dispatcher has taken yet."},
 
 	{"Dispatcher", "socket_path", KEY_TEXT, AT(dispatcher.socket_path),
 	 .fallback = "dispatcher.sock", .min = 1,
@@ -203,9 +211,18 @@ const struct conf_key conf_keys[] = {
 	 .min = S, .max = YEARS,
 	 .doc = "When a session that expired, and that the SIP proxy never "
 		"removed, is forgotten."},
-	{"Dispatcher", "accounting", KEY_ACCOUNTING, AT(dispatcher.accounting),
-	 .state = KEY_LATER, .fallback = "",
+	{"Dispatcher", "accounting", KEY_ACCOUNTING, AT(dispatcher.accounting), .fallback = "",
 	 .doc = "Where the records of ended sessions go."},
+	{"Dispatcher", "state_dir", KEY_TEXT, AT(dispatcher.state_dir),
+	 .fallback = DEFAULT_STATE_DIR, .min = 1,
+	 .allowed = "a path, absolute or relative to the config folder",
+	 .doc = "The folder for what has to survive: records that are not "
+		"delivered yet, the history, and which relay has which call."},
+	{"Dispatcher", "commit_timeout", KEY_DURATION,
+	 AT(dispatcher.commit_timeout_us), .fallback = "200ms", .min = MS,
+	 .max = 60 * S,
+	 .doc = "How long a `remove` waits for its record to be on disk before "
+		"it is answered `error`; the record is kept all the same."},
 	{"Dispatcher", "max_proxy_connections", KEY_NUMBER,
 	 AT(dispatcher.max_proxy_connections), .fallback = "1024", .min = 1,
 	 .max = 65536,
@@ -237,46 +254,58 @@ const struct conf_key conf_keys[] = {
 	 .doc = "OpenSSL's security level; 0 allows old keys and signatures "
 		"of the original's certificates."},
 
-	{"Database", "dburi", KEY_DATABASE, AT(database.dburi),
-	 .state = KEY_LATER,
-	 .fallback = "mysql://mediaproxy:CHANGEME@localhost/mediaproxy",
+	{"Accounting", "history_time", KEY_DURATION,
+	 AT(accounting.history_time_us), .fallback = "7d", .max = YEARS,
+	 .doc = "How long records that every backend has taken are kept, for "
+		"`mediaproxy history`."},
+	{"Accounting", "history_size", KEY_NUMBER, AT(accounting.history_mib),
+	 .fallback = "1024", .max = 1048576,
+	 .doc = "The most that they may take of the disk, in MiB."},
+
+	{"Database", "dburi", KEY_DATABASE, AT(database.dburi), .fallback = "mysql://mediaproxy:CHANGEME@localhost/mediaproxy",
 	 .allowed = "scheme://user:password@host[:port]/database with mysql, "
 		    "postgres, sqlite (sqlite:///path), mssql, sybase, "
 		    "firebird or maxdb; or odbc:DSN",
 	 .doc = "The database for accounting."},
 	{"Database", "sessions_table", KEY_IDENTIFIER,
-	 AT(database.sessions_table), .state = KEY_LATER,
-	 .fallback = "media_sessions", .doc = "The name of the table."},
+	 AT(database.sessions_table), .fallback = "media_sessions", .doc = "The name of the table."},
 	{"Database", "callid_column", KEY_IDENTIFIER,
-	 AT(database.callid_column), .state = KEY_LATER, .fallback = "call_id",
+	 AT(database.callid_column), .fallback = "call_id",
 	 .doc = "The column of the call-id."},
 	{"Database", "fromtag_column", KEY_IDENTIFIER,
-	 AT(database.fromtag_column), .state = KEY_LATER,
-	 .fallback = "from_tag", .doc = "The column of the from-tag."},
-	{"Database", "totag_column", KEY_IDENTIFIER, AT(database.totag_column),
-	 .state = KEY_LATER, .fallback = "to_tag",
+	 AT(database.fromtag_column), .fallback = "from_tag", .doc = "The column of the from-tag."},
+	{"Database", "totag_column", KEY_IDENTIFIER, AT(database.totag_column), .fallback = "to_tag",
 	 .doc = "The column of the to-tag."},
-	{"Database", "info_column", KEY_IDENTIFIER, AT(database.info_column),
-	 .state = KEY_LATER, .fallback = "info",
+	{"Database", "info_column", KEY_IDENTIFIER, AT(database.info_column), .fallback = "info",
 	 .doc = "The column of the session's statistics."},
 
-	{"Radius", "config_file", KEY_TEXT, AT(radius.config_file),
-	 .state = KEY_LATER, .fallback = "/etc/opensips/radius/client.conf",
+	{"Radius", "config_file", KEY_TEXT, AT(radius.config_file), .fallback = "/etc/opensips/radius/client.conf",
 	 .min = 1,
 	 .allowed = "a path, absolute or relative to the config folder",
 	 .doc = "The RADIUS client's configuration."},
 	{"Radius", "additional_dictionary", KEY_TEXT,
-	 AT(radius.additional_dictionary), .state = KEY_LATER,
-	 .fallback = "radius/dictionary",
+	 AT(radius.additional_dictionary), .fallback = "radius/dictionary",
 	 .allowed = "a path, absolute or relative to the config folder",
 	 .doc = "A dictionary with the attributes of SIP."},
 
-	{"OpenSIPS", "socket_path", KEY_TEXT, AT(opensips.socket_path),
-	 .state = KEY_LATER, .fallback = "/run/opensips/socket", .min = 1,
+	{"Radius", "interim_interval", KEY_DURATION,
+	 AT(radius.interim_interval_us), .fallback = "0", .max = DAY,
+	 .doc = "How often the calls that are up are reported; 0: never."},
+
+	{"File", "path", KEY_TEXT, AT(file.path), .fallback = "accounting.json",
+	 .min = 1,
+	 .allowed = "a path, absolute or relative to [Dispatcher] state_dir",
+	 .doc = "The file that gets a line of JSON for each record."},
+	{"File", "rotate_size", KEY_NUMBER, AT(file.rotate_mib),
+	 .fallback = "100", .min = 1, .max = 1048576,
+	 .doc = "From this size on, in MiB, a new file is begun."},
+	{"File", "keep", KEY_NUMBER, AT(file.keep), .fallback = "10", .max = 999,
+	 .doc = "How many older files are kept, as PATH.1, PATH.2, ..."},
+
+	{"OpenSIPS", "socket_path", KEY_TEXT, AT(opensips.socket_path), .fallback = "/run/opensips/socket", .min = 1,
 	 .allowed = "a path",
 	 .doc = "The datagram socket of the proxy's management interface."},
-	{"OpenSIPS", "mi_format", KEY_CHOICE, AT(opensips.mi_format),
-	 .state = KEY_LATER, .fallback = "auto", .choices = mi_names,
+	{"OpenSIPS", "mi_format", KEY_CHOICE, AT(opensips.mi_format), .fallback = "auto", .choices = mi_names,
 	 .doc = "Which proxy stands there; `auto` tells it by its dialog "
 		"ids."},
 };
@@ -321,7 +350,7 @@ static const char *type_allowed(enum key_type type)
 		return "letters, digits and underscores, at most 63, no digit "
 		       "first";
 	case KEY_ACCOUNTING:
-		return "database, radius, both, or nothing";
+		return "any of database, radius and file, or nothing";
 	case KEY_IP:
 		return "an IP address, or default";
 	case KEY_LISTEN:

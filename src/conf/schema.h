@@ -60,7 +60,7 @@ extern const struct conf_section conf_sections[];
 extern const size_t conf_section_count;
 
 /** How many keys fit in an array that is made for all. */
-#define CONF_MAX_KEYS 96
+#define CONF_MAX_KEYS 112
 
 /** @return NULL if there is no such section */
 const struct conf_section *conf_section_find(const char *name);

@@ -134,26 +134,28 @@ static int parse_database(const struct conf_key *key, struct span text,
 static int parse_accounting(const struct conf_key *key, struct span text,
 			    char *ret)
 {
-	bool database = false;
-	bool radius = false;
+	static const char *const names[] = {"database", "radius", "file"};
+	bool wanted[ARRAY_SIZE(names)] = {false};
+	CLEANUP(buf_done) struct buf list = {0};
 	struct span word;
 
 	if (is_word(text, "none"))
 		text = SPAN("");
 	while (next_word(&text, &word)) {
-		if (is_word(word, "database"))
-			database = true;
-		else if (is_word(word, "radius"))
-			radius = true;
-		else
+		size_t i = 0;
+
+		while (i < ARRAY_SIZE(names) && !is_word(word, names[i]))
+			i++;
+		if (i == ARRAY_SIZE(names))
 			return -EINVAL;
+		wanted[i] = true;
 	}
-	return parse_text(key,
-			  database && radius ? SPAN("database, radius")
-			  : database         ? SPAN("database")
-			  : radius           ? SPAN("radius")
-					     : SPAN(""),
-			  ret);
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (wanted[i])
+			buf_printf(&list, "%s%s", list.len ? ", " : "",
+				   names[i]);
+	return buf_failed(&list) ? -ENOMEM
+				 : parse_text(key, buf_span(&list), ret);
 }
 
 static int parse_security_level(struct span text, int *ret)

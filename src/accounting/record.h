@@ -1,0 +1,24 @@
+#pragma once
+/**
+ * @file accounting/record.h  A final record: the statistics of a session that
+ * ended
+ *
+ * The JSON is docs/protocols.md's, section 3, and is what backends store. What
+ * they need to find it again has been read out of it once. All texts are UTF-8
+ * where a relay of ours wrote the record; a byte of NUL may be in any of them,
+ * since a peer may write \u0000.
+ */
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/span.h"
+
+struct record {
+	int64_t seq;           /* its place in the spool */
+	struct span record_id; /* never empty; the same record has the same */
+	struct span call_id;   /* never empty */
+	struct span from_tag;  /* may be empty */
+	struct span to_tag;    /* empty: there is none (null) */
+	bool has_start_time;   /* it was answered */
+	struct span json;      /* one object */
+};
