@@ -22,3 +22,16 @@ struct record {
 	bool has_start_time;   /* it was answered */
 	struct span json;      /* one object */
 };
+
+/** The record lives for this call only. */
+typedef void record_h(const struct record *record, void *arg);
+
+#define RECORD_MAX_BYTES (256u << 10)
+
+/**
+ * Read the JSON of a record; seq is 0.
+ *
+ * @return 0, or -EBADMSG if it is no object with a call_id, or too long (the
+ *         handler was not called then). record_id may be empty here
+ */
+int record_decode(struct span json, record_h *handler, void *arg);

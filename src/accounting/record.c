@@ -1,0 +1,45 @@
+#include "accounting/record.h"
+
+#include <errno.h>
+#include <jansson.h>
+
+#include "base/cleanup.h"
+
+static void json_freep(json_t **json)
+{
+	json_decref(*json);
+}
+
+static struct span text_of(const json_t *object, const char *key)
+{
+	const json_t *value = json_object_get(object, key);
+
+	if (!json_is_string(value))
+		return (struct span){0};
+	return span_make(json_string_value(value), json_string_length(value));
+}
+
+int record_decode(struct span json, record_h *handler, void *arg)
+{
+	CLEANUP(json_freep) json_t *object = NULL;
+	struct record record;
+
+	if (json.len > RECORD_MAX_BYTES)
+		return -EBADMSG;
+	object = json_loadb(json.ptr, json.len, JSON_ALLOW_NUL, NULL);
+	if (!json_is_object(object))
+		return -EBADMSG;
+	record = (struct record){
+		.record_id = text_of(object, "record_id"),
+		.call_id = text_of(object, "call_id"),
+		.from_tag = text_of(object, "from_tag"),
+		.to_tag = text_of(object, "to_tag"),
+		.has_start_time =
+			json_is_number(json_object_get(object, "start_time")),
+		.json = json,
+	};
+	if (record.call_id.len == 0)
+		return -EBADMSG;
+	handler(&record, arg);
+	return 0;
+}
