@@ -86,8 +86,3 @@ int store_exec(struct store_db *db, const char *sql)
 {
 	return sqlite3_exec(db->handle, sql, NULL, NULL, NULL);
 }
-
-const char *store_why(struct store_db *db)
-{
-	return sqlite3_errmsg(db->handle);
-}

@@ -1,6 +1,9 @@
 #pragma once
 /**
  * @file store/store_internal.h  What the files of this folder share
+ *
+ * store.c has the jobs and their two threads; database.c opens and closes
+ * connections; statement.c has their prepared statements.
  */
 #include "store/store.h"
 
@@ -15,7 +18,20 @@ struct store_db {
 	} statements[STORE_MAX_STATEMENTS];
 };
 
-/** Open a connection. @return 0 or an error of SQLite; then ret_db holds the
- * reason, if it is set, and is to be closed all the same */
-int store_db_open(struct store_db **ret_db, const char *path, bool read_only);
+/** What a connection is for. */
+enum store_db_use {
+	STORE_DB_WRITER,
+	STORE_DB_READER,  /* reads, and copies the log into the file */
+	STORE_DB_STRANGER /* reads alone */
+};
+
+/** Open a connection. @param ret  Set on failure too: it has the reason, and
+ * is to be closed. @return 0 or an error of SQLite */
+int store_db_open(struct store_db **ret, const char *path,
+		  enum store_db_use use);
 struct store_db *store_db_close(struct store_db *db);
+
+/** Does this error say that the file is no database (any more)? */
+bool store_is_damage(int error);
+/** Set a damaged file aside with its log. @return 0 or negative errno */
+int store_set_aside(const char *path, struct buf *ret_why);
