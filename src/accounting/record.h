@@ -26,7 +26,7 @@ struct record {
 /** The record lives for this call only. */
 typedef void record_h(const struct record *record, void *arg);
 
-#define RECORD_MAX_BYTES (256u << 10)
+#define RECORD_MAX_BYTES (4u << 20) /* what a relay may write */
 
 /**
  * Read the JSON of a record; seq is 0.
@@ -35,3 +35,13 @@ typedef void record_h(const struct record *record, void *arg);
  *         handler was not called then). record_id may be empty here
  */
 int record_decode(struct span json, record_h *handler, void *arg);
+
+/**
+ * Copy a record and all its texts, into one piece of memory.
+ *
+ * @param ret  On success to be freed by record_done()
+ * @return 0 or -ENOMEM
+ */
+int record_dup(struct record *ret, const struct record *record);
+/** Free what record_dup() made; one of zeros is fine. */
+void record_done(struct record *record);

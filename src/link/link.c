@@ -17,6 +17,7 @@ static const struct {
 	{LINK_FEATURE_SCOPE, "scope"},
 	{LINK_FEATURE_DIALOG_ID, "dialog_id"},
 	{LINK_FEATURE_PAGED, "paged"},
+	{LINK_FEATURE_ACK, "ack"},
 };
 
 static unsigned feature_of(struct span word)

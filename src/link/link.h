@@ -27,13 +27,19 @@ enum link_feature {
 	LINK_FEATURE_DIALOG_ID = 1 << 1,
 	/** `sessions` with the header `page: CURSOR` (0: from the beginning) is
 	 * answered by {"sessions": [...], "next": CURSOR}, 0 at the end. */
-	LINK_FEATURE_PAGED = 1 << 2
+	LINK_FEATURE_PAGED = 1 << 2,
+	/** Final records (the reply to `remove`, and `expired`) have a
+	 * "record_id". The relay keeps each until the dispatcher says `ack ID`,
+	 * and sends it again, as `expired`, on the next connection. When all
+	 * that waited for a new connection has been written it says
+	 * `caught-up`. */
+	LINK_FEATURE_ACK = 1 << 3
 };
 
 /** All that this version can do. */
 #define LINK_FEATURES_OURS                                                     \
 	((unsigned)LINK_FEATURE_SCOPE | (unsigned)LINK_FEATURE_DIALOG_ID |     \
-	 (unsigned)LINK_FEATURE_PAGED)
+	 (unsigned)LINK_FEATURE_PAGED | (unsigned)LINK_FEATURE_ACK)
 
 /** Write a set as words with a space between: the value of `features`. */
 void link_features_encode(struct buf *out, unsigned features);

@@ -1,7 +1,6 @@
 #include "media/worker.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -10,6 +9,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/thread.h"
 #include "media/path.h"
 
 #define EVENTS_MAX 64
@@ -286,26 +286,13 @@ static int open_fds(struct worker *w)
 
 static int start_thread(struct worker *w, unsigned index)
 {
-	sigset_t all, before;
-	pthread_attr_t attr;
 	char name[16];
-	int error;
+	int r;
 
-	error = pthread_attr_init(&attr);
-	if (error)
-		return -error;
-	pthread_attr_setstacksize(&attr, STACK_BYTES);
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	error = pthread_create(&w->thread, &attr, run, w);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	pthread_attr_destroy(&attr);
-	if (error)
-		return -error;
-	w->started = true;
 	snprintf(name, sizeof(name), "media-%u", index);
-	pthread_setname_np(w->thread, name);
-	return 0;
+	r = thread_start(&w->thread, name, STACK_BYTES, run, w);
+	w->started = r == 0;
+	return r;
 }
 
 int worker_start(struct worker *w, unsigned index)

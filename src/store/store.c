@@ -1,7 +1,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/thread.h"
 #include "store/store_internal.h"
 
 #define DEFAULT_MAX_WAITING 200000
@@ -547,9 +547,9 @@ int store_open(struct store **ret, const struct store_config *config,
 	list_init_jobs(&store->writer.jobs);
 	list_init_jobs(&store->reader.jobs);
 	pthread_mutex_init(&store->lock, NULL);
-	pthread_cond_init(&store->left, NULL);
-	pthread_cond_init(&store->writer.wake, NULL);
-	pthread_cond_init(&store->reader.wake, NULL);
+	thread_cond_init(&store->left);
+	thread_cond_init(&store->writer.wake);
+	thread_cond_init(&store->reader.wake);
 	store->path = strdup(config->path);
 	err = store->path ? 0 : -ENOMEM;
 	if (err == 0)
@@ -575,18 +575,12 @@ struct store_db *store_db(struct store *store)
 	return store->writer.db;
 }
 
-static int start_lane(struct lane *lane, void *(*run)(void *))
+static int start_lane(struct lane *lane, const char *name, void *(*run)(void *))
 {
-	sigset_t all, before;
-	int err;
+	int err = thread_start(&lane->thread, name, 0, run, lane);
 
-	/* Signals are the loop's. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	err = pthread_create(&lane->thread, NULL, run, lane);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	lane->running = err == 0;
-	return -err;
+	return err;
 }
 
 int store_start(struct store *store)
@@ -597,33 +591,36 @@ int store_start(struct store *store)
 			  : -EIO;
 
 	if (err == 0)
-		err = start_lane(&store->reader, answer_questions);
+		err = start_lane(&store->reader, "store-reader",
+				 answer_questions);
 	if (err == 0)
-		err = start_lane(&store->writer, write_jobs);
+		err = start_lane(&store->writer, "store-writer", write_jobs);
 	if (err == 0)
 		timer_start_every(store->look, LOOK_EVERY_US);
 	return err;
 }
 
+static bool is_working(const struct lane *lane)
+{
+	return lane->running && !lane->ended;
+}
+
 /* @return whether both threads have ended */
 static bool stop_lanes(struct store *store, uint64_t grace_us)
 {
-	struct timespec until;
-	int err = 0;
-	bool ended;
+	uint64_t until_us = clock_mono_us() + grace_us;
+	bool ended = true;
 
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += (time_t)(grace_us / US_PER_S) + 1;
 	pthread_mutex_lock(&store->lock);
 	store->stopping = true;
-	store->give_up_us = clock_mono_us() + grace_us;
+	store->give_up_us = until_us;
 	pthread_cond_signal(&store->writer.wake);
 	pthread_cond_signal(&store->reader.wake);
-	while (err == 0 && ((store->writer.running && !store->writer.ended) ||
-			    (store->reader.running && !store->reader.ended)))
-		err = pthread_cond_timedwait(&store->left, &store->lock,
-					     &until);
-	ended = err == 0;
+	/* A little longer than the writer tries. */
+	while (ended &&
+	       (is_working(&store->writer) || is_working(&store->reader)))
+		ended = thread_cond_wait(&store->left, &store->lock,
+					 until_us + US_PER_S);
 	pthread_mutex_unlock(&store->lock);
 	if (!ended)
 		return false;

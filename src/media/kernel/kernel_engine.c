@@ -10,7 +10,6 @@
 #include <linux/membarrier.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -19,6 +18,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "media/engine.h"
 #include "media/kernel/attach.h"
 #include "media/kernel/flow_maps.h"
@@ -373,23 +373,10 @@ static const struct engine_ops kernel_ops = {
 
 static int start_thread(struct kernel_engine *k)
 {
-	sigset_t all, before;
-	pthread_attr_t attr;
-	int error = pthread_attr_init(&attr);
+	int r = thread_start(&k->thread, "engine", STACK_BYTES, run, k);
 
-	if (error)
-		return -error;
-	pthread_attr_setstacksize(&attr, STACK_BYTES);
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	error = pthread_create(&k->thread, &attr, run, k);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	pthread_attr_destroy(&attr);
-	if (error)
-		return -error;
-	k->started = true;
-	pthread_setname_np(k->thread, "engine");
-	return 0;
+	k->started = r == 0;
+	return r;
 }
 
 static int open_rest(struct kernel_engine *k, const char **ret_why)

@@ -21,31 +21,12 @@ struct taker {
 	void *state;
 	size_t count;
 	struct delivery batch[MAX_BATCH];
-	char *lines[MAX_BATCH];
 };
-
-static struct span keep(struct span text)
-{
-	return span_make(span_dup(text), text.len);
-}
 
 static void take(const struct record *record, void *arg)
 {
-	struct record *copy = arg;
-
-	*copy = *record;
-	copy->record_id = keep(record->record_id);
-	copy->call_id = keep(record->call_id);
-	copy->from_tag = keep(record->from_tag);
-	copy->to_tag = keep(record->to_tag);
-}
-
-static void forget(const struct record *record)
-{
-	free((char *)record->record_id.ptr);
-	free((char *)record->call_id.ptr);
-	free((char *)record->from_tag.ptr);
-	free((char *)record->to_tag.ptr);
+	if (record_dup(arg, record) < 0)
+		exit(2);
 }
 
 static void flush(struct taker *taker)
@@ -64,8 +45,7 @@ static void flush(struct taker *taker)
 		printf("%s%s%s\n", words[delivery->outcome],
 		       delivery->outcome == DELIVERY_REFUSED ? " " : "",
 		       delivery->reason);
-		forget(&delivery->record);
-		free(taker->lines[i]);
+		record_done(&taker->batch[i].record);
 	}
 	if (err < 0)
 		printf("down %s\n", why.data ? why.data : "without a reason");
@@ -76,14 +56,13 @@ static void flush(struct taker *taker)
 static void report(struct taker *taker, struct span json)
 {
 	CLEANUP(buf_done) struct buf why = {0};
-	struct record record;
+	struct record record = {0};
 	int err = -1;
 
 	if (taker->backend->interim &&
 	    record_decode(json, take, &record) == 0) {
-		record.json = json;
 		err = taker->backend->interim(taker->state, &record, &why);
-		forget(&record);
+		record_done(&record);
 	}
 	printf("%s %s\n", err < 0 ? "down" : "done", why.data ? why.data : "");
 	fflush(stdout);
@@ -100,7 +79,7 @@ static void add(struct taker *taker, struct span line)
 		fprintf(stderr, "deliver: no record: %.*s\n", SPAN_ARG(line));
 		exit(2);
 	}
-	taker->lines[taker->count++] = json;
+	taker->count++;
 	if (taker->count == taker->backend->batch || taker->count == MAX_BATCH)
 		flush(taker);
 }
