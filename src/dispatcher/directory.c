@@ -2,13 +2,9 @@
 #include <stdlib.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "dispatcher/directory_internal.h"
-
-struct to_tag {
-	struct list link;
-	size_t len;
-	char text[];
-};
+#include "proto/statistics.h"
 
 int directory_new(struct directory **ret)
 {
@@ -24,6 +20,20 @@ int directory_new(struct directory **ret)
 	list_init(&directory->expired);
 	*ret = directory;
 	return 0;
+}
+
+void directory_set_changes(struct directory *directory,
+			   const struct directory_changes *changes, void *arg)
+{
+	directory->changes = *changes;
+	directory->arg = arg;
+}
+
+static void tell_changed(struct directory *directory,
+			 struct directory_session *session)
+{
+	if (directory->changes.changed)
+		directory->changes.changed(session, directory->arg);
 }
 
 /* Calls */
@@ -91,16 +101,27 @@ static void drop_call_if_empty(struct directory *directory,
 
 /* Sessions */
 
-static struct span from_tag_of(const struct directory_session *session)
+struct span directory_session_from_tag(const struct directory_session *session)
 {
 	return span_make(session->from_tag, session->from_tag_len);
+}
+
+struct span directory_session_last_tag(const struct directory_session *session)
+{
+	const struct directory_to_tag *last;
+
+	if (list_empty(&session->to_tags))
+		return (struct span){0};
+	last = list_item(session->to_tags.prev, const struct directory_to_tag,
+			 link);
+	return span_make(last->text, last->len);
 }
 
 static bool has_to_tag(const struct directory_session *session, struct span tag)
 {
 	list_for_each (link, &session->to_tags) {
-		const struct to_tag *known =
-			list_item(link, const struct to_tag, link);
+		const struct directory_to_tag *known =
+			list_item(link, const struct directory_to_tag, link);
 
 		if (span_equal(span_make(known->text, known->len), tag))
 			return true;
@@ -125,13 +146,13 @@ static enum fit fit(const struct directory_session *session,
 {
 	if (session->from_tag_len == 0)
 		return FIT_ANY;
-	if (span_equal(from_tag_of(session), from_tag))
+	if (span_equal(directory_session_from_tag(session), from_tag))
 		return FIT_FROM_IS_CALLER;
 	if (has_to_tag(session, from_tag))
 		return FIT_FROM_IS_CALLEE;
 	if (to_tag.len == 0)
 		return FIT_NONE;
-	if (span_equal(from_tag_of(session), to_tag))
+	if (span_equal(directory_session_from_tag(session), to_tag))
 		return FIT_TO_IS_CALLER;
 	return has_to_tag(session, to_tag) ? FIT_TO_IS_CALLEE : FIT_NONE;
 }
@@ -156,6 +177,12 @@ struct directory_session *directory_find_session(struct directory_call *call,
 	return best;
 }
 
+const struct ip_addr *
+directory_session_relay(const struct directory_session *session)
+{
+	return &session->call->relay->ip;
+}
+
 bool directory_session_is_expired(const struct directory_session *session)
 {
 	return session->expired;
@@ -164,6 +191,35 @@ bool directory_session_is_expired(const struct directory_session *session)
 bool directory_session_is_in_doubt(const struct directory_session *session)
 {
 	return session->expired && session->in_doubt;
+}
+
+bool directory_session_was_removed(const struct directory_session *session)
+{
+	return session->removing > 0 &&
+	       session->removing < session->call->relay->generation;
+}
+
+uint64_t
+directory_session_down_since_us(const struct directory_session *session)
+{
+	const struct relay *relay = session->call->relay;
+
+	return relay->up ? 0 : relay->down_since_us;
+}
+
+void directory_session_statistics(const struct directory_session *session,
+				  struct session_statistics *ret)
+{
+	*ret = (struct session_statistics){
+		.call_id = directory_session_call_id(session),
+		.from_tag = directory_session_from_tag(session),
+		.from_uri = span_make(session->from_uri, session->from_uri_len),
+		.to_tag = directory_session_last_tag(session),
+		.to_uri = span_make(session->to_uri, session->to_uri_len),
+		.has_start_time = session->answered_us > 0,
+		.start_time = (double)session->answered_us / (double)US_PER_S,
+		.dialog_id = directory_session_dialog_id(session),
+	};
 }
 
 uint64_t directory_session_asked_us(const struct directory_session *session)
@@ -190,7 +246,8 @@ static struct directory_session *add_session(struct directory *directory,
 
 	if (!session)
 		return NULL;
-	*session = (struct directory_session){.call = call,
+	*session = (struct directory_session){.id = ++directory->last_id,
+					      .call = call,
 					      .from_tag_len = from_tag.len};
 	if (from_tag.len > 0)
 		memcpy(session->from_tag, from_tag.ptr, from_tag.len);
@@ -202,42 +259,64 @@ static struct directory_session *add_session(struct directory *directory,
 	return session;
 }
 
-/* What does not fit into memory is missed when a BYE names it, no sooner. */
-static void add_to_tag(struct directory_session *session, struct span tag)
+bool directory_session_add_tag(struct directory_session *session,
+			       struct span tag)
 {
-	struct to_tag *entry;
+	struct directory_to_tag *entry;
 
 	if (tag.len == 0 || session->to_tag_count >= DIRECTORY_MAX_TO_TAGS ||
-	    span_equal(tag, from_tag_of(session)) || has_to_tag(session, tag))
-		return;
+	    span_equal(tag, directory_session_from_tag(session)) ||
+	    has_to_tag(session, tag))
+		return false;
 	entry = malloc(sizeof(*entry) + tag.len);
 	if (!entry)
-		return;
+		return false;
 	entry->len = tag.len;
 	memcpy(entry->text, tag.ptr, tag.len);
 	list_add_tail(&session->to_tags, &entry->link);
 	session->to_tag_count++;
+	return true;
 }
 
-static void set_dialog_id(struct directory_session *session, struct span id)
+/* The first that is told stays. @return whether it is new */
+static bool set_text(char **text, size_t *len, struct span value)
 {
-	if (id.len == 0 || session->dialog_id)
-		return;
-	session->dialog_id = span_dup(id);
-	if (session->dialog_id)
-		session->dialog_id_len = id.len;
+	if (value.len == 0 || *text)
+		return false;
+	*text = span_dup(value);
+	if (*text)
+		*len = value.len;
+	return *text != NULL;
 }
 
-static void unexpire(struct directory *directory,
+static bool set_facts(struct directory_session *session,
+		      const struct directory_leg *leg)
+{
+	bool is_news = set_text(&session->dialog_id, &session->dialog_id_len,
+				leg->dialog_id);
+
+	is_news |= set_text(&session->from_uri, &session->from_uri_len,
+			    leg->from_uri);
+	is_news |=
+		set_text(&session->to_uri, &session->to_uri_len, leg->to_uri);
+	if (session->answered_us == 0 && leg->answered_us > 0) {
+		session->answered_us = leg->answered_us;
+		is_news = true;
+	}
+	return is_news;
+}
+
+static bool unexpire(struct directory *directory,
 		     struct directory_session *session)
 {
 	if (!session->expired)
-		return;
+		return false;
 	session->expired = false;
 	list_del(&session->of_expired);
 	if (!session->in_doubt)
 		session->call->live_count++;
 	directory->counts.expired--;
+	return true;
 }
 
 void directory_asked(struct directory_session *session, uint64_t order,
@@ -267,6 +346,7 @@ void directory_expire(struct directory *directory,
 	if (!in_doubt)
 		session->call->live_count--;
 	directory->counts.expired++;
+	tell_changed(directory, session);
 }
 
 void directory_remove(struct directory *directory,
@@ -274,14 +354,18 @@ void directory_remove(struct directory *directory,
 {
 	struct directory_call *call = session->call;
 
+	if (directory->changes.dropped)
+		directory->changes.dropped(session, directory->arg);
 	unexpire(directory, session);
 	call->live_count--;
 	directory->counts.sessions--;
 	list_del(&session->of_call);
 	list_for_each_safe (link, &session->to_tags) {
-		free(list_item(link, struct to_tag, link));
+		free(list_item(link, struct directory_to_tag, link));
 	}
 	free(session->dialog_id);
+	free(session->from_uri);
+	free(session->to_uri);
 	free(session);
 	drop_call_if_empty(directory, call);
 }
@@ -304,19 +388,21 @@ void directory_removed(struct directory *directory,
  * transfer it is the new caller's, and teaches nothing. */
 static void learn(struct directory *directory,
 		  struct directory_session *session,
-		  const struct directory_leg *leg)
+		  const struct directory_leg *leg, bool is_new)
 {
 	enum fit this_fit = fit(session, leg->from_tag, leg->to_tag);
+	bool is_news = is_new || unexpire(directory, session);
 
-	unexpire(directory, session);
 	session->generation = session->call->relay->generation;
-	add_to_tag(session, leg->to_tag);
+	is_news |= directory_session_add_tag(session, leg->to_tag);
 	if (this_fit == FIT_TO_IS_CALLER)
-		add_to_tag(session, leg->from_tag);
-	set_dialog_id(session, leg->dialog_id);
+		is_news |= directory_session_add_tag(session, leg->from_tag);
+	is_news |= set_facts(session, leg);
 	directory_asked(session, leg->order, leg->sent_us);
 	if (leg->order > session->made_order)
 		session->made_order = leg->order;
+	if (is_news)
+		tell_changed(directory, session);
 }
 
 /* A report without tags: all that is known of the call is still there. */
@@ -361,6 +447,7 @@ int directory_add(struct directory *directory, const struct ip_addr *relay,
 {
 	struct directory_session *session;
 	struct directory_call *call;
+	bool is_new = false;
 	int err;
 
 	err = place_call(directory, relay, leg->call_id, &call);
@@ -376,12 +463,48 @@ int directory_add(struct directory *directory, const struct ip_addr *relay,
 			session = add_session(directory, call, leg->from_tag);
 		else
 			err = -ENOSPC;
+		is_new = true;
 	}
 	if (!session) {
 		drop_call_if_empty(directory, call);
 		return err < 0 ? err : -ENOMEM;
 	}
-	learn(directory, session, leg);
+	learn(directory, session, leg, is_new);
+	return 0;
+}
+
+int directory_restore(struct directory *directory, const struct ip_addr *ip,
+		      const struct directory_leg *leg, uint64_t id,
+		      uint64_t expired_us, uint64_t now_us,
+		      struct directory_session **ret)
+{
+	struct relay *relay = directory_take_relay(directory, ip);
+	struct directory_session *session;
+	struct directory_call *call;
+	int err;
+
+	if (!relay)
+		return -ENOMEM;
+	relay->up = false;
+	relay->down_since_us = now_us;
+	err = place_call(directory, ip, leg->call_id, &call);
+	if (err < 0)
+		return err;
+	session = directory->counts.sessions < DIRECTORY_MAX_SESSIONS
+			  ? add_session(directory, call, leg->from_tag)
+			  : NULL;
+	if (!session) {
+		drop_call_if_empty(directory, call);
+		return -ENOSPC;
+	}
+	session->id = id;
+	if (id > directory->last_id)
+		directory->last_id = id;
+	set_facts(session, leg);
+	if (expired_us > 0)
+		directory_expire(directory, session, expired_us,
+				 /* in_doubt= */ false);
+	*ret = session;
 	return 0;
 }
 
@@ -389,9 +512,12 @@ struct directory *directory_free(struct directory *directory)
 {
 	if (!directory)
 		return NULL;
+	/* What ends is the process, not the sessions. */
+	directory->changes = (struct directory_changes){0};
 	list_for_each_safe (link, &directory->relays) {
 		directory_forget_relay(directory,
-				       list_item(link, struct relay, link));
+				       list_item(link, struct relay, link),
+				       NULL, NULL);
 	}
 	hash_done(&directory->calls);
 	free(directory);

@@ -35,7 +35,9 @@ struct directory_leg {
 	struct span from_tag;  /* empty in a report: whichever */
 	struct span to_tag;    /* may be empty */
 	struct span dialog_id; /* may be empty */
-	uint64_t order;        /* of the update that was sent; 0: a report */
+	struct span from_uri, to_uri;
+	uint64_t answered_us; /* UNIX time, when this answers it; 0: not */
+	uint64_t order;       /* of the update that was sent; 0: a report */
 	uint64_t sent_us;
 };
 
@@ -47,8 +49,17 @@ struct directory_counts {
 typedef void directory_drop_h(const struct directory_session *session,
 			      void *arg);
 
+/** What is to be kept of a session has changed, or it is being dropped. */
+struct directory_changes {
+	void (*changed)(struct directory_session *session, void *arg);
+	void (*dropped)(const struct directory_session *session, void *arg);
+};
+
 /** @return 0 or -ENOMEM */
 int directory_new(struct directory **ret);
+/** Who is told of changes from now on. */
+void directory_set_changes(struct directory *directory,
+			   const struct directory_changes *changes, void *arg);
 struct directory *directory_free(struct directory *directory);
 
 struct directory_counts directory_count(const struct directory *directory);
@@ -67,11 +78,24 @@ struct directory_session *directory_find_session(struct directory_call *call,
 bool directory_session_is_expired(const struct directory_session *session);
 /** Expired, but perhaps begun anew since: its relay knows. */
 bool directory_session_is_in_doubt(const struct directory_session *session);
+/** A remove of it was sent to its relay over an earlier link than this one; its
+ * record comes as `expired`. */
+bool directory_session_was_removed(const struct directory_session *session);
 /** When the last update of it was sent to the relay; 0: none was. */
 uint64_t directory_session_asked_us(const struct directory_session *session);
+const struct ip_addr *
+directory_session_relay(const struct directory_session *session);
 struct span directory_session_call_id(const struct directory_session *session);
 struct span
 directory_session_dialog_id(const struct directory_session *session);
+/** When its relay went down; 0: it is up, or that is not known. */
+uint64_t
+directory_session_down_since_us(const struct directory_session *session);
+/** What the dispatcher itself knows of it, as the statistics of a session
+ * without streams; its to-tag is the one that came last. */
+struct session_statistics;
+void directory_session_statistics(const struct directory_session *session,
+				  struct session_statistics *ret);
 
 /**
  * The relay has a session for this leg: add it, or renew what is known of it
@@ -130,6 +154,19 @@ size_t directory_sync_end(struct directory *directory,
 			  const struct ip_addr *relay, directory_drop_h *drop,
 			  void *arg);
 
+/**
+ * Know a session again that was kept on disk. Its relay counts as down since
+ * now_us, until its link is up.
+ *
+ * @param expired_us  when it expired; 0: it has not
+ * @param ret         for the tags that follow; until the next change
+ * @return 0, -EEXIST, or as directory_add()
+ */
+int directory_restore(struct directory *directory, const struct ip_addr *relay,
+		      const struct directory_leg *leg, uint64_t id,
+		      uint64_t expired_us, uint64_t now_us,
+		      struct directory_session **ret);
+
 /** The relay's link is up: its calls are not forgotten. */
 void directory_relay_up(struct directory *directory,
 			const struct ip_addr *relay);
@@ -144,9 +181,11 @@ typedef void directory_dead_relay_h(const struct ip_addr *relay,
  * Forget expired sessions that nobody removed, and the calls of relays that
  * have been gone for too long.
  *
+ * @param drop  Called for each session of such a relay; may be NULL
  * @param dead  Called for each such relay that had sessions; may be NULL
  * @return how many expired sessions were forgotten
  */
 size_t directory_sweep(struct directory *directory, uint64_t now_us,
 		       uint64_t expired_after_us, uint64_t dead_after_us,
-		       directory_dead_relay_h *dead, void *arg);
+		       directory_drop_h *drop, directory_dead_relay_h *dead,
+		       void *arg);

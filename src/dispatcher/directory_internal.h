@@ -25,6 +25,9 @@ struct directory {
 	struct list relays;
 	struct list expired; /* sessions, the longest expired first */
 	struct directory_counts counts;
+	uint64_t last_id;
+	struct directory_changes changes;
+	void *arg;
 };
 
 struct directory_call {
@@ -37,7 +40,14 @@ struct directory_call {
 	char call_id[];
 };
 
+struct directory_to_tag {
+	struct list link;
+	size_t len;
+	char text[];
+};
+
 struct directory_session {
+	uint64_t id; /* on disk */
 	struct list of_call;
 	struct list of_expired;
 	struct directory_call *call;
@@ -51,9 +61,20 @@ struct directory_session {
 	uint64_t removing; /* generation of its last remove; 0: none */
 	char *dialog_id;   /* NULL: not known */
 	size_t dialog_id_len;
+	char *from_uri, *to_uri; /* NULL: not known */
+	size_t from_uri_len, to_uri_len;
+	uint64_t answered_us; /* UNIX time; 0: not yet */
 	size_t from_tag_len;
 	char from_tag[];
 };
+
+struct span directory_session_from_tag(const struct directory_session *session);
+/** The callee tag that was learned last; empty: none. */
+struct span directory_session_last_tag(const struct directory_session *session);
+/** Without telling of it. What does not fit into memory is missed when a BYE
+ * names it, no sooner. @return whether it is a new one */
+bool directory_session_add_tag(struct directory_session *session,
+			       struct span tag);
 
 /** A relay that is known, or NULL. */
 struct relay *directory_find_relay(const struct directory *directory,
@@ -64,4 +85,5 @@ struct relay *directory_take_relay(struct directory *directory,
 				   const struct ip_addr *ip);
 
 /** Drop it with all its calls. @return how many sessions */
-size_t directory_forget_relay(struct directory *directory, struct relay *relay);
+size_t directory_forget_relay(struct directory *directory, struct relay *relay,
+			      directory_drop_h *drop, void *arg);

@@ -108,7 +108,8 @@ size_t directory_sync_end(struct directory *directory, const struct ip_addr *ip,
 /* The end */
 
 static size_t forget_call(struct directory *directory,
-			  struct directory_call *call)
+			  struct directory_call *call, directory_drop_h *drop,
+			  void *arg)
 {
 	struct list *first = list_first(&call->sessions);
 	size_t count = 0;
@@ -116,6 +117,10 @@ static size_t forget_call(struct directory *directory,
 	while (first) {
 		bool last = first->next == &call->sessions;
 
+		if (drop)
+			drop(list_item(first, struct directory_session,
+				       of_call),
+			     arg);
 		directory_remove(
 			directory,
 			list_item(first, struct directory_session, of_call));
@@ -125,7 +130,8 @@ static size_t forget_call(struct directory *directory,
 	return count;
 }
 
-size_t directory_forget_relay(struct directory *directory, struct relay *relay)
+size_t directory_forget_relay(struct directory *directory, struct relay *relay,
+			      directory_drop_h *drop, void *arg)
 {
 	struct list *first;
 	size_t count = 0;
@@ -133,7 +139,8 @@ size_t directory_forget_relay(struct directory *directory, struct relay *relay)
 	while ((first = list_first(&relay->calls)))
 		count += forget_call(
 			directory,
-			list_item(first, struct directory_call, of_relay));
+			list_item(first, struct directory_call, of_relay), drop,
+			arg);
 	list_del(&relay->link);
 	free(relay);
 	return count;
@@ -141,7 +148,8 @@ size_t directory_forget_relay(struct directory *directory, struct relay *relay)
 
 size_t directory_sweep(struct directory *directory, uint64_t now_us,
 		       uint64_t expired_after_us, uint64_t dead_after_us,
-		       directory_dead_relay_h *dead, void *arg)
+		       directory_drop_h *drop, directory_dead_relay_h *dead,
+		       void *arg)
 {
 	struct list *first;
 	size_t count = 0;
@@ -162,7 +170,7 @@ size_t directory_sweep(struct directory *directory, uint64_t now_us,
 
 		if (relay->up || now_us - relay->down_since_us < dead_after_us)
 			continue;
-		sessions = directory_forget_relay(directory, relay);
+		sessions = directory_forget_relay(directory, relay, drop, arg);
 		if (dead && sessions > 0)
 			dead(&ip, sessions, arg);
 	}

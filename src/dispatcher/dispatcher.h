@@ -8,6 +8,7 @@
  */
 #include "conf/conf.h"
 #include "dispatcher/directory.h"
+#include "dispatcher/directory_disk.h"
 #include "dispatcher/proxy_socket.h"
 #include "dispatcher/relay_events.h"
 #include "dispatcher/router.h"
@@ -22,7 +23,11 @@ struct dispatcher {
 	const struct conf_dispatcher *conf;
 	struct loop *loop;
 	struct tls_context *tls, *management_tls;
+	struct store *store;
+	struct backend_config backend_config;
+	struct records records;
 	struct directory *directory;
+	struct directory_disk *disk;
 	struct router *router;
 	struct relay_events events;
 	struct relay_peers *peers;
@@ -30,6 +35,7 @@ struct dispatcher {
 	struct control *control;
 	uint64_t started_us;
 	char socket_path[CONF_MAX_TEXT * 2];
+	char state_dir[CONF_MAX_TEXT * 2], store_path[CONF_MAX_TEXT * 2 + 16];
 };
 
 /** A configured address as its key is written: "any:25060". @return text */

@@ -13,8 +13,13 @@
 #include "net/service.h"
 #include "version.h"
 
-/* Beside the connections: log, listeners, control channel, pid file, epoll. */
-#define OTHER_FILES 64
+/* Beside the connections: log, listeners, control channel, pid file, epoll,
+ * databases. */
+#define OTHER_FILES 96
+
+/* What a stop waits for: backends in the middle of a batch, and a disk. */
+#define BACKENDS_GRACE_US (3 * US_PER_S)
+#define DISK_GRACE_US (5 * US_PER_S)
 
 static void on_stop(int signal_number, void *arg)
 {
@@ -53,6 +58,73 @@ static void raise_limits(const struct conf_dispatcher *conf)
 			    (unsigned long long)wanted);
 }
 
+static void disk_failing(bool is_failing, const char *why, void *arg)
+{
+	const struct dispatcher *dispatcher = arg;
+
+	if (is_failing)
+		log_error("%s cannot be written: %s; calls go on, records wait "
+			  "in memory",
+			  dispatcher->store_path, why);
+	else
+		log_info("%s can be written again", dispatcher->store_path);
+}
+
+static int open_store(struct dispatcher *dispatcher, struct buf *ret_why)
+{
+	const struct store_config config = {
+		.loop = dispatcher->loop,
+		.path = dispatcher->store_path,
+		.failing = disk_failing,
+		.arg = dispatcher,
+	};
+	int err = service_make_state_dir(dispatcher->state_dir);
+
+	snprintf(dispatcher->store_path, sizeof(dispatcher->store_path),
+		 "%s/dispatcher.db", dispatcher->state_dir);
+	if (err < 0)
+		buf_printf(ret_why, "[Dispatcher] state_dir: %s: %s",
+			   dispatcher->state_dir, strerror(-err));
+	else
+		err = store_open(&dispatcher->store, &config, ret_why);
+	if (err == 0 && ret_why->len > 0)
+		log_error("%s", ret_why->data);
+	return err;
+}
+
+/* What was known before the last end, and the backends. */
+static int start_accounting(struct dispatcher *dispatcher)
+{
+	CLEANUP(buf_done) struct buf why = {0};
+	uint64_t now_us = loop_now_us(dispatcher->loop);
+	struct directory_counts counts;
+	int err = open_store(dispatcher, &why);
+
+	if (err == 0)
+		err = directory_disk_open(&dispatcher->disk, dispatcher->store,
+					  dispatcher->directory, now_us, &why);
+	if (err == 0)
+		err = accounting_new(&dispatcher->records.accounting,
+				     dispatcher->loop, dispatcher->store,
+				     dispatcher->store_path,
+				     &dispatcher->backend_config, &why);
+	if (err == 0)
+		err = store_start(dispatcher->store);
+	if (err == 0)
+		err = accounting_start(dispatcher->records.accounting);
+	if (err < 0) {
+		log_error("%s: %s", dispatcher->daemon->config_file,
+			  why.data ? why.data : strerror(-err));
+		return err;
+	}
+	counts = directory_count(dispatcher->directory);
+	if (counts.sessions > 0)
+		log_info("%zu sessions known from the disk, %zu of them wait "
+			 "for the SIP proxy's remove",
+			 counts.sessions, counts.expired);
+	return 0;
+}
+
 static int start_links(struct dispatcher *dispatcher)
 {
 	char address[ADDR_TEXT_SIZE];
@@ -68,6 +140,7 @@ static int start_links(struct dispatcher *dispatcher)
 			  strerror(-err));
 	else
 		router_set_peers(dispatcher->router, dispatcher->peers);
+	dispatcher->records.peers = dispatcher->peers;
 	return err;
 }
 
@@ -138,11 +211,13 @@ static int start(struct dispatcher *dispatcher)
 	dispatcher->started_us = loop_now_us(dispatcher->loop);
 	if ((err = watch_signals(dispatcher)) < 0 ||
 	    (err = directory_new(&dispatcher->directory)) < 0 ||
+	    (err = start_accounting(dispatcher)) < 0 ||
 	    (err = router_new(&dispatcher->router, dispatcher->loop,
-			      dispatcher->conf, dispatcher->directory)) < 0 ||
+			      dispatcher->conf, dispatcher->directory,
+			      &dispatcher->records)) < 0 ||
 	    (err = relay_events_start(&dispatcher->events, dispatcher->loop,
-				      dispatcher->conf,
-				      dispatcher->directory)) < 0 ||
+				      dispatcher->conf, dispatcher->directory,
+				      &dispatcher->records)) < 0 ||
 	    (err = start_links(dispatcher)) < 0 ||
 	    (err = control_new(&dispatcher->control, dispatcher)) < 0)
 		return err;
@@ -159,11 +234,16 @@ static void stop(struct dispatcher *dispatcher)
 	control_stop(dispatcher->control);
 	proxy_socket_free(dispatcher->proxy);
 	relay_peers_free(dispatcher->peers);
+	dispatcher->records.peers = NULL;
+	accounting_stop(dispatcher->records.accounting, BACKENDS_GRACE_US);
+	store_free(dispatcher->store, DISK_GRACE_US);
 	control_free(dispatcher->control);
 	if (dispatcher->loop)
 		relay_events_stop(&dispatcher->events);
 	router_free(dispatcher->router);
 	directory_free(dispatcher->directory);
+	directory_disk_free(dispatcher->disk);
+	accounting_free(dispatcher->records.accounting);
 	loop_free(dispatcher->loop);
 	tls_context_free(dispatcher->tls);
 	tls_context_free(dispatcher->management_tls);
@@ -195,6 +275,21 @@ static int load_tls(struct dispatcher *dispatcher)
 	return err;
 }
 
+static void prepare(struct dispatcher *dispatcher)
+{
+	const struct daemon *daemon = dispatcher->daemon;
+
+	daemon_runtime_path(daemon, dispatcher->conf->socket_path,
+			    dispatcher->socket_path);
+	daemon_config_path(daemon, dispatcher->conf->state_dir,
+			   dispatcher->state_dir);
+	dispatcher->backend_config = (struct backend_config){
+		.conf = daemon->conf,
+		.config_dir = daemon->config_dir,
+		.state_dir = dispatcher->state_dir,
+	};
+}
+
 /* What can be checked without starting. */
 static int check(struct daemon *daemon)
 {
@@ -202,13 +297,21 @@ static int check(struct daemon *daemon)
 					.conf = &daemon->conf->dispatcher};
 	CLEANUP(buf_done) struct buf text = {0};
 	struct proxy_access access;
+	CLEANUP(buf_done) struct buf why = {0};
 	int tls_err = load_tls(&dispatcher);
 	int access_err = find_access(&dispatcher, &access);
+	int accounting_err;
+
+	prepare(&dispatcher);
+	accounting_err = accounting_check(&dispatcher.backend_config, &why);
+	if (accounting_err < 0)
+		log_error("%s: %s", daemon->config_file,
+			  why.data ? why.data : strerror(-accounting_err));
 
 	stop(&dispatcher);
 	conf_print(daemon->conf, CONF_DAEMON_DISPATCHER, &text);
 	fputs(text.data ? text.data : "", stdout);
-	return tls_err < 0 || access_err < 0;
+	return tls_err < 0 || access_err < 0 || accounting_err < 0;
 }
 
 static int run(struct daemon *daemon)
@@ -217,8 +320,7 @@ static int run(struct daemon *daemon)
 					.conf = &daemon->conf->dispatcher};
 	int status = 1;
 
-	daemon_runtime_path(daemon, dispatcher.conf->socket_path,
-			    dispatcher.socket_path);
+	prepare(&dispatcher);
 	if (load_tls(&dispatcher) == 0 && daemon_start(daemon) == 0) {
 		raise_limits(dispatcher.conf);
 		if (start(&dispatcher) == 0) {

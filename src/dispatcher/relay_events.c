@@ -2,10 +2,11 @@
 
 #include <errno.h>
 
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "dispatcher/record.h"
 #include "link/session_report.h"
+#include "proto/statistics.h"
 
 #define SWEEP_INTERVAL_US US_PER_S
 
@@ -54,6 +55,31 @@ static void session_listed(struct relay_peer *peer,
 			    log_left_out(suppressed, left_out));
 }
 
+/* All that is left of a session is what went through here: when it was
+ * answered, and by when its relay was gone. */
+static void account_lost(struct relay_events *events,
+			 const struct directory_session *session)
+{
+	CLEANUP(buf_done) struct buf json = {0};
+	struct json_writer w = json_writer_over(&json);
+	uint64_t down_us = directory_session_down_since_us(session);
+	double ended = (double)clock_wall_us() / (double)US_PER_S;
+	struct session_statistics statistics;
+
+	directory_session_statistics(session, &statistics);
+	if (down_us > 0)
+		ended -= (double)(loop_now_us(events->loop) - down_us) /
+			 (double)US_PER_S;
+	if (statistics.has_start_time && ended > statistics.start_time)
+		statistics.duration_s =
+			(int64_t)(ended - statistics.start_time);
+	statistics_encode(&w, NULL, &statistics, STATISTICS_EXPIRED);
+	if (!buf_failed(&json))
+		(void)records_take(events->records,
+				   directory_session_relay(session),
+				   buf_span(&json), NULL, NULL);
+}
+
 static void session_lost(const struct directory_session *session, void *arg)
 {
 	struct relay_events *events = arg;
@@ -61,29 +87,37 @@ static void session_lost(const struct directory_session *session, void *arg)
 	uint64_t suppressed;
 	char left_out[LOG_LEFT_OUT_SIZE];
 
+	if (directory_session_is_expired(session))
+		return;
 	events->lost_sessions++;
 	if (log_limit_allows(&events->lost_limit, loop_now_us(events->loop),
 			     &suppressed))
-		log_warning("[%.*s] its relay does not have it any more: its "
-			    "statistics are lost%s",
+		log_warning("[%.*s] its relay does not have it any more: it is "
+			    "accounted without its streams%s",
 			    SPAN_ARG(call_id),
 			    log_left_out(suppressed, left_out));
+	account_lost(events, session);
 }
 
 static void listing_end(struct relay_peer *peer, size_t count, bool complete,
 			void *arg)
 {
-	struct relay_events *events = arg;
-	size_t lost = 0;
+	(void)complete;
+	(void)arg;
+	log_debug("relay %s listed %zu sessions", relay_peer_name(peer), count);
+}
 
-	if (complete)
-		lost = directory_sync_end(events->directory,
-					  relay_peer_ip(peer), session_lost,
-					  events);
+/* Only now it is known that the record of a session that was not listed does
+ * not come either. */
+static void caught_up(struct relay_peer *peer, void *arg)
+{
+	struct relay_events *events = arg;
+	size_t lost = directory_sync_end(events->directory, relay_peer_ip(peer),
+					 session_lost, events);
+
 	if (lost > 0)
 		log_warning("relay %s has lost %zu sessions that were known",
 			    relay_peer_name(peer), lost);
-	log_debug("relay %s listed %zu sessions", relay_peer_name(peer), count);
 }
 
 /* Up and down */
@@ -137,6 +171,12 @@ static void expire(struct relay_events *events,
 	uint64_t asked_us = directory_session_asked_us(session);
 	bool in_doubt = asked_us > 0 && now_us - asked_us < events->doubt_us;
 
+	/* Whoever removed it over an earlier link was not answered, and asks no
+	 * more. */
+	if (directory_session_was_removed(session)) {
+		directory_remove(events->directory, session);
+		return;
+	}
 	events->expired++;
 	directory_expire(events->directory, session, now_us, in_doubt);
 }
@@ -154,19 +194,20 @@ static void session_ended(const struct session_report *report, void *arg)
 		events->expired_foreign++;
 		log_expired(ended, report,
 			    ", but the call is on another relay: dropped");
+		records_drop(events->records, ip, report->record_id);
 		return;
 	}
 	if (call)
 		session = directory_find_session(call, report->from_tag,
 						 report->to_tag);
+	(void)records_take(events->records, ip, report->json, NULL, NULL);
 	if (session) {
-		expire(events, session);
 		log_expired(ended, report, "");
+		expire(events, session);
 	} else {
 		events->expired_unknown++;
 		log_expired(ended, report, ", which was not known here");
 	}
-	record_finished(ip, report->json);
 }
 
 static void expired_came(struct relay_peer *peer, struct span json, void *arg)
@@ -186,6 +227,7 @@ const struct relay_peers_handlers relay_events_handlers = {
 	.up = relay_up,
 	.down = relay_down,
 	.expired = expired_came,
+	.caught_up = caught_up,
 };
 
 /* Forgetting */
@@ -209,7 +251,7 @@ static void sweep(void *arg)
 		directory_sweep(events->directory, loop_now_us(events->loop),
 				events->conf->cleanup_expired_sessions_after_us,
 				events->conf->cleanup_dead_relays_after_us,
-				relay_forgotten, NULL);
+				session_lost, relay_forgotten, events);
 
 	if (forgotten > 0)
 		log_info("%zu expired sessions forgotten that no SIP proxy "
@@ -219,7 +261,7 @@ static void sweep(void *arg)
 
 int relay_events_start(struct relay_events *events, struct loop *loop,
 		       const struct conf_dispatcher *conf,
-		       struct directory *directory)
+		       struct directory *directory, struct records *records)
 {
 	int err;
 
@@ -227,6 +269,7 @@ int relay_events_start(struct relay_events *events, struct loop *loop,
 		.loop = loop,
 		.conf = conf,
 		.directory = directory,
+		.records = records,
 		.doubt_us = DOUBT_US,
 		.expired_limit = LOG_LIMIT(100, 10 * US_PER_S),
 		.listed_limit = LOG_LIMIT(100, 10 * US_PER_S),

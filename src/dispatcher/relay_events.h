@@ -3,11 +3,13 @@
  * @file dispatcher/relay_events.h  What relays tell unasked, and what it does
  * to the directory
  *
- * A link that comes up brings the relay's list of sessions; a session that
- * ended by itself is kept as expired until the SIP proxy removes it. One log
- * line for each thing that happened.
+ * A link that comes up brings the relay's list of sessions, and the records
+ * that waited there; what is in neither was lost, and is accounted with what is
+ * known here. A session that ended by itself is kept as expired until the SIP
+ * proxy removes it. One log line for each thing that happened.
  */
 #include "dispatcher/directory.h"
+#include "dispatcher/records.h"
 #include "link/relay_peers.h"
 #include "net/loop.h"
 
@@ -15,6 +17,7 @@ struct relay_events {
 	struct loop *loop;
 	const struct conf_dispatcher *conf;
 	struct directory *directory;
+	struct records *records;
 	struct timer *sweep_timer;
 	/* How close before `expired` an update makes it doubtful. */
 	uint64_t doubt_us;
@@ -29,5 +32,5 @@ extern const struct relay_peers_handlers relay_events_handlers;
 /** @return 0 or -ENOMEM */
 int relay_events_start(struct relay_events *events, struct loop *loop,
 		       const struct conf_dispatcher *conf,
-		       struct directory *directory);
+		       struct directory *directory, struct records *records);
 void relay_events_stop(struct relay_events *events);

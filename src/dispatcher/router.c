@@ -19,6 +19,7 @@ static const struct {
 	[REFUSAL_RELAY_GONE] = {"relay_gone", LOG_LEVEL_WARNING},
 	[REFUSAL_RELAY_ERROR] = {"relay_error", LOG_LEVEL_WARNING},
 	[REFUSAL_TIMEOUT] = {"timeout", LOG_LEVEL_WARNING},
+	[REFUSAL_DISK] = {"disk", LOG_LEVEL_ERROR},
 	[REFUSAL_NO_ROOM] = {"no_room", LOG_LEVEL_ERROR},
 	[REFUSAL_STOPPING] = {"stopping", LOG_LEVEL_INFO},
 };
@@ -97,6 +98,7 @@ void transaction_answer(struct transaction *t, struct span reply)
 	t->handler = NULL;
 	list_del(&t->by_deadline);
 	list_del(&t->by_failover);
+	list_del(&t->by_commit);
 	list_del(&t->waiting);
 	transaction_pin(t);
 	if (handler)
@@ -162,6 +164,28 @@ static void failover_due(void *arg)
 		}
 		list_del(first);
 		transaction_ask_next(t, "no reply within failover_timeout");
+	}
+}
+
+/* The record is taken all the same: only the proxy waits no longer. */
+static void commit_due(void *arg)
+{
+	struct router *router = arg;
+	uint64_t now_us = loop_now_us(router->loop);
+	struct list *first;
+
+	while ((first = list_first(&router->commits))) {
+		struct transaction *t =
+			list_item(first, struct transaction, by_commit);
+
+		if (t->commit_by_us > now_us) {
+			router_arm(router, router->commit_timer,
+				   t->commit_by_us);
+			return;
+		}
+		transaction_refuse(t, REFUSAL_DISK,
+				   "its record is not on disk within "
+				   "commit_timeout");
 	}
 }
 
@@ -284,6 +308,8 @@ static int decode_update(struct transaction *t, const struct command *command,
 		.from_tag = update.from_tag,
 		.to_tag = update.to_tag,
 		.dialog_id = update.dialog_id,
+		.from_uri = update.from_uri,
+		.to_uri = update.to_uri,
 	};
 	t->has_media = update.has_media;
 	t->is_reply = update.is_reply;
@@ -340,6 +366,7 @@ static struct transaction *make_transaction(struct router *router,
 	memcpy(t->body, body->data, body->len);
 	list_init(&t->by_deadline);
 	list_init(&t->by_failover);
+	list_init(&t->by_commit);
 	list_init(&t->waiters);
 	list_init(&t->waiting);
 	return t;
@@ -399,7 +426,8 @@ static uint64_t random_seed(void)
 }
 
 int router_new(struct router **ret, struct loop *loop,
-	       const struct conf_dispatcher *conf, struct directory *directory)
+	       const struct conf_dispatcher *conf, struct directory *directory,
+	       struct records *records)
 {
 	struct router *router = calloc(1, sizeof(*router));
 	int err;
@@ -409,9 +437,11 @@ int router_new(struct router **ret, struct loop *loop,
 	router->loop = loop;
 	router->conf = conf;
 	router->directory = directory;
+	router->records = records;
 	router->random = random_seed();
 	list_init(&router->deadlines);
 	list_init(&router->failovers);
+	list_init(&router->commits);
 	for (size_t i = 0; i < REFUSAL_COUNT; i++)
 		router->limits[i] = LOG_LIMIT(20, 10 * US_PER_S);
 	router->failover_limit = LOG_LIMIT(20, 10 * US_PER_S);
@@ -422,6 +452,9 @@ int router_new(struct router **ret, struct loop *loop,
 				router);
 	if (err == 0)
 		err = timer_new(&router->failover_timer, loop, failover_due,
+				router);
+	if (err == 0)
+		err = timer_new(&router->commit_timer, loop, commit_due,
 				router);
 	if (err < 0) {
 		router_free(router);
@@ -458,6 +491,7 @@ struct router *router_free(struct router *router)
 		return NULL;
 	timer_free(router->deadline_timer);
 	timer_free(router->failover_timer);
+	timer_free(router->commit_timer);
 	hash_done(&router->founders);
 	buf_done(&router->scratch);
 	free(router->facts);

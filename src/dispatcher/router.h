@@ -16,6 +16,7 @@
 #include "base/span.h"
 #include "conf/conf.h"
 #include "dispatcher/directory.h"
+#include "dispatcher/records.h"
 #include "link/relay_peers.h"
 #include "net/loop.h"
 #include "proto/command.h"
@@ -31,6 +32,7 @@ enum refusal {
 	REFUSAL_RELAY_GONE,   /* the call's relay is not connected */
 	REFUSAL_RELAY_ERROR,
 	REFUSAL_TIMEOUT, /* answer_timeout */
+	REFUSAL_DISK,    /* the record is not on disk within commit_timeout */
 	REFUSAL_NO_ROOM, /* memory, or a limit of ours */
 	REFUSAL_STOPPING
 };
@@ -58,10 +60,12 @@ typedef bool router_is_gone_h(void *arg);
 /**
  * @param peers      may be given later by router_set_peers()
  * @param directory  outlives the router
+ * @param records    the same
  * @return 0 or -ENOMEM
  */
 int router_new(struct router **ret, struct loop *loop,
-	       const struct conf_dispatcher *conf, struct directory *directory);
+	       const struct conf_dispatcher *conf, struct directory *directory,
+	       struct records *records);
 
 /** Where the relays are; they are freed before the router. */
 void router_set_peers(struct router *router, struct relay_peers *peers);

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 
 #include "base/cleanup.h"
-#include "dispatcher/record.h"
+#include "base/clock.h"
 #include "dispatcher/relay_choice.h"
 #include "dispatcher/router_internal.h"
 #include "link/session_report.h"
@@ -313,6 +313,8 @@ static void update_succeeded(struct transaction *t, struct attempt *attempt,
 	}
 	t->leg.order = attempt->order;
 	t->leg.sent_us = attempt->sent_us;
+	if (t->is_reply && t->has_media)
+		t->leg.answered_us = clock_wall_us();
 	err = directory_add(t->router->directory, &attempt->relay, &t->leg);
 	if (err == 0) {
 		transaction_answer(t, text);
@@ -435,23 +437,68 @@ static bool is_expired(const struct transaction *t)
 	return session && directory_session_is_expired(session);
 }
 
+static void record_taken(int err, void *arg)
+{
+	struct transaction *t = arg;
+
+	if (err == 0)
+		transaction_answer(t, SPAN("removed"));
+	else if (t->state != TRANSACTION_ANSWERED)
+		transaction_refuse(t, REFUSAL_DISK,
+				   "its record cannot be written");
+	transaction_unpin(t);
+}
+
+static void await_commit(struct transaction *t)
+{
+	struct router *router = t->router;
+
+	if (t->state == TRANSACTION_ANSWERED)
+		return;
+	if (accounting_is_failing(router->records->accounting)) {
+		transaction_refuse(t, REFUSAL_DISK,
+				   "nothing can be written at present, its "
+				   "record waits");
+		return;
+	}
+	t->commit_by_us =
+		loop_now_us(router->loop) + router->conf->commit_timeout_us;
+	list_add_tail(&router->commits, &t->by_commit);
+	router_arm(router, router->commit_timer, t->commit_by_us);
+}
+
+/* The answer is written when the record is on disk. */
+static void take_record(struct transaction *t, const struct attempt *attempt,
+			struct span json)
+{
+	struct router *router = t->router;
+
+	router->counters.records++;
+	if (t->state == TRANSACTION_ANSWERED)
+		router->counters.late_records++;
+	transaction_pin(t);
+	if (records_take(router->records, &attempt->relay, json, record_taken,
+			 t) == 0)
+		await_commit(t);
+	else
+		record_taken(-EBADMSG, t);
+}
+
 static void remove_reply(struct transaction *t, const struct attempt *attempt,
 			 enum relay_outcome outcome, struct span text)
 {
 	bool is_record = outcome == RELAY_OUTCOME_TEXT && text.ptr[0] == '{';
 	bool was_expired = is_expired(t);
 
-	if (is_record) {
-		t->router->counters.records++;
-		if (t->state == TRANSACTION_ANSWERED)
-			t->router->counters.late_records++;
-		record_finished(&attempt->relay, text);
-	}
+	if (is_record)
+		take_record(t, attempt, text);
+	/* In the same turn: the session goes from the disk with its record's
+	 * coming. */
 	if (is_record || outcome == RELAY_OUTCOME_ERROR)
 		drop_session(t, attempt, is_record ? text : (struct span){0});
-	if (t->state == TRANSACTION_ANSWERED)
+	if (t->state == TRANSACTION_ANSWERED || is_record)
 		return;
-	if (is_record || was_expired)
+	if (was_expired)
 		transaction_answer(t, SPAN("removed"));
 	else
 		transaction_refuse(

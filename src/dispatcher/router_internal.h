@@ -18,12 +18,14 @@ struct router {
 	struct loop *loop;
 	const struct conf_dispatcher *conf;
 	struct directory *directory;
+	struct records *records;
 	struct relay_peers *peers;
 	router_is_gone_h *is_gone;  /* may be NULL */
 	struct hash_table founders; /* transactions, by call-id */
 	struct list deadlines;      /* unanswered ones, by answer_by_us */
 	struct list failovers;      /* founders that ask, by failover_at_us */
-	struct timer *deadline_timer, *failover_timer;
+	struct list commits;        /* removes whose record is being written */
+	struct timer *deadline_timer, *failover_timer, *commit_timer;
 	struct buf scratch;
 	struct relay_fact *facts; /* fact_size of them, for relay_choose() */
 	size_t fact_size;
@@ -64,8 +66,8 @@ struct transaction {
 	unsigned pins; /* callers up the stack that still look at it */
 	router_reply_h *handler; /* NULL: nobody is there for the answer */
 	void *arg;
-	uint64_t answer_by_us, failover_at_us;
-	struct list by_deadline, by_failover;
+	uint64_t answer_by_us, failover_at_us, commit_by_us;
+	struct list by_deadline, by_failover, by_commit;
 	struct hash_node by_call_id; /* of a founder */
 	struct list waiters;         /* of a founder */
 	struct list waiting;         /* link of a waiter */

@@ -80,6 +80,16 @@ int relay_peer_request(struct relay_peer *peer, struct span name,
 	return 0;
 }
 
+void relay_peer_ack(struct relay_peer *peer, struct span record_id)
+{
+	if (peer->dead || !peer->linked ||
+	    !(peer->hello.features & (unsigned)LINK_FEATURE_ACK))
+		return;
+	conn_write(peer->conn, SPAN("ack "));
+	conn_write(peer->conn, record_id);
+	conn_write(peer->conn, SPAN("\r\n"));
+}
+
 static void finish_request(struct relay_peer *peer,
 			   struct open_request *request,
 			   enum relay_outcome outcome, struct span text)
@@ -251,6 +261,19 @@ static int read_listing(struct relay_peer *peer, enum relay_outcome outcome,
 	return session_reports_decode(array, count_listed, peer);
 }
 
+/* What a session's record says that still waits at the relay is more than that
+ * the session is not in the list. A relay that keeps no records has none. */
+static void look_whether_caught_up(struct relay_peer *peer)
+{
+	bool keeps = peer->hello.features & (unsigned)LINK_FEATURE_ACK;
+
+	if (!peer->listed_all || peer->caught_up ||
+	    (keeps && !peer->records_came))
+		return;
+	peer->caught_up = true;
+	peer->peers->handlers.caught_up(peer, peer->peers->arg);
+}
+
 static void sessions_reply(struct relay_peer *peer, enum relay_outcome outcome,
 			   struct span text, void *arg)
 {
@@ -277,7 +300,9 @@ static void sessions_reply(struct relay_peer *peer, enum relay_outcome outcome,
 	peers->handlers.listing_end(peer, peer->listed_count, err == 0,
 				    peers->arg);
 	peer->synced = true;
+	peer->listed_all = err == 0;
 	peers->handlers.up(peer, peers->arg);
+	look_whether_caught_up(peer);
 }
 
 static int ask_sessions(struct relay_peer *peer, uint64_t cursor)
@@ -405,6 +430,9 @@ void relay_peer_line(struct conn *conn, struct span line, bool too_long,
 		ping(peer, text);
 	} else if (span_equal(word, SPAN("expired")) && text.len > 0) {
 		peer->peers->handlers.expired(peer, text, peer->peers->arg);
+	} else if (span_equal(line, SPAN("caught-up"))) {
+		peer->records_came = true;
+		look_whether_caught_up(peer);
 	} else {
 		peer->peers->counters.bad_lines++;
 		bad_line(peer,

@@ -51,8 +51,11 @@ struct relay_peers_handlers {
 	/** It was connected and is gone; its open requests fail after this
 	 * call. Also called for a link that never came up. */
 	void (*down)(struct relay_peer *peer, const char *why, void *arg);
-	/** A session ended by itself. */
+	/** A session ended by itself, or a record comes again that was not
+	 * acknowledged. */
 	void (*expired)(struct relay_peer *peer, struct span json, void *arg);
+	/** After the list: all records that waited at the relay have come. */
+	void (*caught_up)(struct relay_peer *peer, void *arg);
 };
 
 /** What became of a request. */
@@ -126,6 +129,10 @@ void relay_request_body(struct buf *out, const struct command_header *headers,
  */
 int relay_peer_request(struct relay_peer *peer, struct span name,
 		       struct span body, relay_reply_h *handler, void *arg);
+
+/** Tell the relay that it may forget a record; nothing for a relay that keeps
+ * none. */
+void relay_peer_ack(struct relay_peer *peer, struct span record_id);
 
 /** Check every link's certificate again now, and drop those that fail. */
 void relay_peers_verify(struct relay_peers *peers);

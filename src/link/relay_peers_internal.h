@@ -58,6 +58,8 @@ struct relay_peer {
 	struct list young;          /* open requests, oldest first */
 	struct list overdue; /* those that have waited past relay_timeout */
 	bool linked, synced, draining, unresponsive, dead;
+	bool listed_all; /* the list was complete */
+	bool records_came, caught_up;
 	uint64_t unresponsive_since_us;
 };
 

@@ -29,6 +29,7 @@ static int report(const json_t *object, struct span json,
 		.from_tag = text_of(object, "from_tag"),
 		.to_tag = text_of(object, "to_tag"),
 		.dialog_id = text_of(object, "dialog_id"),
+		.record_id = text_of(object, "record_id"),
 		.has_start_time =
 			json_is_number(json_object_get(object, "start_time")),
 		.timed_out = json_is_true(json_object_get(object, "timed_out")),

@@ -12,11 +12,12 @@
 
 #include "base/span.h"
 
-#define SESSION_REPORT_MAX_BYTES (256u << 10) /* of one object */
+#define SESSION_REPORT_MAX_BYTES (4u << 20) /* of one object */
 
 struct session_report {
 	struct span call_id, from_tag;
 	struct span to_tag, dialog_id; /* empty: null or not there */
+	struct span record_id;         /* of a final record of ours */
 	bool has_start_time;
 	bool timed_out;
 	struct span json; /* the object, as it came */

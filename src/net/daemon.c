@@ -187,11 +187,8 @@ int daemon_load_tls(const struct daemon *daemon,
 	const char *why;
 	int r;
 
-	if (tls->certs_path[0] != '/') {
-		snprintf(path, sizeof(path), "%s/%s", daemon->config_dir,
-			 tls->certs_path);
-		tls_options.certs_path = path;
-	}
+	daemon_config_path(daemon, tls->certs_path, path);
+	tls_options.certs_path = path;
 	r = tls_context_new(ret, &tls_options, &why);
 	if (r < 0) {
 		log_error("TLS: %s", r == -ENOMEM ? "out of memory" : why);
@@ -248,9 +245,21 @@ void daemon_toggle_debug(int signal_number, void *arg)
 		    on ? "on" : "off");
 }
 
+static void join(const char *folder, const char *name,
+		 char path[static CONF_MAX_TEXT * 2])
+{
+	snprintf(path, CONF_MAX_TEXT * 2, name[0] == '/' ? "%s%s" : "%s/%s",
+		 name[0] == '/' ? "" : folder, name);
+}
+
 void daemon_runtime_path(const struct daemon *daemon, const char *name,
 			 char path[static CONF_MAX_TEXT * 2])
 {
-	snprintf(path, CONF_MAX_TEXT * 2, name[0] == '/' ? "%s%s" : "%s/%s",
-		 name[0] == '/' ? "" : daemon->runtime_dir, name);
+	join(daemon->runtime_dir, name, path);
+}
+
+void daemon_config_path(const struct daemon *daemon, const char *name,
+			char path[static CONF_MAX_TEXT * 2])
+{
+	join(daemon->config_dir, name, path);
 }

@@ -59,6 +59,10 @@ void daemon_ready(const struct daemon *daemon, const char *status);
  * loop_on_signal(); arg: the daemon. */
 void daemon_toggle_debug(int signal_number, void *arg);
 
+/** Write CONFIG_DIR/NAME into a path; an absolute name stays as it is. */
+void daemon_config_path(const struct daemon *daemon, const char *name,
+			char path[static CONF_MAX_TEXT * 2]);
+
 /** Write RUNTIME_DIR/NAME into a path; an absolute name stays as it is. */
 void daemon_runtime_path(const struct daemon *daemon, const char *name,
 			 char path[static CONF_MAX_TEXT * 2]);

@@ -26,15 +26,13 @@ static struct {
 	pid_t pid; /* who wrote the pid file */
 } service = {.ready_fd = -1, .pid_fd = -1};
 
-static int make_one_dir(const char *path)
+static int make_one_dir(const char *path, mode_t mode)
 {
 	struct stat st;
 
-	if (mkdir(path, 0755) == 0) {
-		/* The folder is for others to find sockets in, whatever the
-		 * umask of who started us. */
-		return chmod(path, 0755) < 0 ? -errno : 0;
-	}
+	/* Whatever the umask of who started us. */
+	if (mkdir(path, mode) == 0)
+		return chmod(path, mode) < 0 ? -errno : 0;
 	if (errno != EEXIST)
 		return -errno;
 	if (stat(path, &st) < 0)
@@ -42,7 +40,7 @@ static int make_one_dir(const char *path)
 	return S_ISDIR(st.st_mode) ? 0 : -ENOTDIR;
 }
 
-int service_make_runtime_dir(const char *path)
+static int make_dir(const char *path, mode_t mode)
 {
 	CLEANUP(freep) char *copy = strdup(path);
 
@@ -54,12 +52,23 @@ int service_make_runtime_dir(const char *path)
 		if (*at != '/')
 			continue;
 		*at = '\0';
-		rc = make_one_dir(copy);
+		rc = make_one_dir(copy, 0755);
 		*at = '/';
 		if (rc < 0)
 			return rc;
 	}
-	return make_one_dir(copy);
+	return make_one_dir(copy, mode);
+}
+
+/* The folder is for others to find sockets in. */
+int service_make_runtime_dir(const char *path)
+{
+	return make_dir(path, 0755);
+}
+
+int service_make_state_dir(const char *path)
+{
+	return make_dir(path, 0750);
 }
 
 /* The parent's end: its exit status is the start's result. */

@@ -17,6 +17,10 @@
  * @return 0 or negative errno (-ENOTDIR: something else has the name) */
 int service_make_runtime_dir(const char *path);
 
+/** Make the folder for what has to survive, and those above it, if it is not
+ * there: 0750, since it has who called whom. @return the same */
+int service_make_state_dir(const char *path);
+
 /**
  * Go to the background: fork, setsid, null descriptors. The parent waits until
  * service_ready() or the child's end, and exits 0 or 1 accordingly; it never

@@ -229,9 +229,7 @@ static void test_a_daemon_is_not_warned_of_the_others_keys(void **state)
 		"yet in this version\n");
 	assert_string_equal(
 		text_of(&dispatcher.warnings),
-		"config.ini:7: [Dispatcher] rubbish: unknown key\n"
-		"config.ini:6: [Dispatcher] accounting: is not active yet in "
-		"this version\n");
+		"config.ini:7: [Dispatcher] rubbish: unknown key\n");
 }
 
 static void test_a_key_that_comes_twice_counts_the_second_time(void **state)

@@ -230,7 +230,12 @@ static void test_accounting_names_the_known_backends(void **state)
 	assert_string_equal(conf->dispatcher.accounting, "database, radius");
 	assert_int_equal(set(conf, "Dispatcher", "accounting", "radius"), 0);
 	assert_string_equal(conf->dispatcher.accounting, "radius");
-	REFUSES("Dispatcher", "accounting", "file", "database;radius");
+	assert_int_equal(
+		set(conf, "Dispatcher", "accounting", "file database radius"),
+		0);
+	assert_string_equal(conf->dispatcher.accounting,
+			    "database, radius, file");
+	REFUSES("Dispatcher", "accounting", "mysql", "database;radius");
 	assert_int_equal(set(conf, "Dispatcher", "accounting", ""), 0);
 	assert_string_equal(conf->dispatcher.accounting, "");
 }

@@ -9,6 +9,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "test.h"
 
@@ -32,11 +33,47 @@ void rig_init(struct rig *rig)
 	conf->relay_recover_interval_us = 60 * US_PER_S;
 	conf->failover_timeout_us = 60 * US_PER_S;
 	conf->answer_timeout_us = 60 * US_PER_S;
+	conf->commit_timeout_us = 60 * US_PER_S;
+	rig->conf.accounting.history_time_us = 60 * US_PER_S;
 	conf->cleanup_dead_relays_after_us = 60 * US_PER_S;
 	conf->cleanup_expired_sessions_after_us = 60 * US_PER_S;
 	conf->max_proxy_connections = 8;
 	conf->max_relay_connections = 8;
 	log_set_level(LOG_LEVEL_ERROR);
+}
+
+static void start_store(struct rig *rig)
+{
+	const struct store_config config = {.loop = rig->loop,
+					    .path = rig->store_path};
+	struct buf why = {0};
+
+	snprintf(rig->store_path, sizeof(rig->store_path), "%s/dispatcher.db",
+		 rig->folder);
+	rig->backend_config =
+		(struct backend_config){&rig->conf, rig->folder, rig->folder};
+	assert_int_equal(store_open(&rig->store, &config, &why), 0);
+	assert_int_equal(accounting_new(&rig->records.accounting, rig->loop,
+					rig->store, rig->store_path,
+					&rig->backend_config, &why),
+			 0);
+	assert_int_equal(store_start(rig->store), 0);
+	assert_int_equal(accounting_start(rig->records.accounting), 0);
+	buf_done(&why);
+}
+
+static void stop_store(struct rig *rig)
+{
+	static const char *const suffixes[] = {"", "-wal", "-shm", ".lock"};
+	char path[128];
+
+	accounting_stop(rig->records.accounting, US_PER_S);
+	store_free(rig->store, US_PER_S);
+	for (size_t i = 0; i < ARRAY_SIZE(suffixes); i++) {
+		snprintf(path, sizeof(path), "%s%s", rig->store_path,
+			 suffixes[i]);
+		unlink(path);
+	}
 }
 
 void rig_start(struct rig *rig)
@@ -49,13 +86,15 @@ void rig_start(struct rig *rig)
 	assert_int_equal(loop_new(&rig->loop), 0);
 	assert_int_equal(timer_new(&rig->limit, rig->loop, limit_reached, rig),
 			 0);
+	start_store(rig);
 	assert_int_equal(directory_new(&rig->directory), 0);
 	assert_int_equal(router_new(&rig->router, rig->loop,
-				    &rig->conf.dispatcher, rig->directory),
+				    &rig->conf.dispatcher, rig->directory,
+				    &rig->records),
 			 0);
 	assert_int_equal(relay_events_start(&rig->events, rig->loop,
 					    &rig->conf.dispatcher,
-					    rig->directory),
+					    rig->directory, &rig->records),
 			 0);
 	rig->events.doubt_us = rig->doubt_us;
 	assert_int_equal(relay_peers_new(&rig->peers, rig->loop, &rig->conf,
@@ -63,6 +102,7 @@ void rig_start(struct rig *rig)
 					 &rig->events),
 			 0);
 	router_set_peers(rig->router, rig->peers);
+	rig->records.peers = rig->peers;
 	assert_int_equal(
 		proxy_socket_new(&rig->proxy, rig->loop, rig->path, &access,
 				 rig->conf.dispatcher.max_proxy_connections,
@@ -75,9 +115,12 @@ void rig_done(struct rig *rig)
 	router_stop(rig->router);
 	proxy_socket_free(rig->proxy);
 	relay_peers_free(rig->peers);
+	rig->records.peers = NULL;
+	stop_store(rig);
 	relay_events_stop(&rig->events);
 	router_free(rig->router);
 	directory_free(rig->directory);
+	accounting_free(rig->records.accounting);
 	timer_free(rig->limit);
 	loop_free(rig->loop);
 	rmdir(rig->folder);

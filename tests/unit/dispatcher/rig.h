@@ -3,9 +3,10 @@
  * @file tests/unit/dispatcher/rig.h  A dispatcher in one process with fake
  * relays and proxies
  *
- * Real sockets on loopback (plain TCP, and UNIX), one loop, no threads. Relays
- * are told apart by the loopback address that they dial from. A test says what
- * it expects next; the loop runs until that has come, or the test fails.
+ * Real sockets on loopback (plain TCP, and UNIX), a real store, one loop.
+ * Relays are told apart by the loopback address that they dial from. A test
+ * says what it expects next; the loop runs until that has come, or the test
+ * fails.
  */
 #include <stdbool.h>
 
@@ -32,6 +33,9 @@ struct rig {
 	struct tls_context *tls;       /* of the dispatcher; NULL: plain TCP */
 	struct tls_context *relay_tls; /* of what dials next */
 	struct loop *loop;
+	struct store *store;
+	struct backend_config backend_config;
+	struct records records;
 	struct directory *directory;
 	struct router *router;
 	struct relay_events events;
@@ -39,7 +43,7 @@ struct rig {
 	struct relay_peers *peers;
 	struct proxy_socket *proxy;
 	struct timer *limit;
-	char folder[64], path[96];
+	char folder[64], path[96], store_path[96];
 	bool timed_out;
 };
 

@@ -230,8 +230,10 @@ static void test_expired_sessions_are_forgotten_in_time(void **state)
 	add(d, "10.0.0.1", "young", "f", "", 0);
 	directory_expire(d, find(d, "old", "f", ""), 100, false);
 	directory_expire(d, find(d, "young", "f", ""), 150, false);
-	assert_int_equal(directory_sweep(d, 199, 100, 1000, NULL, NULL), 0);
-	assert_int_equal(directory_sweep(d, 200, 100, 1000, NULL, NULL), 1);
+	assert_int_equal(directory_sweep(d, 199, 100, 1000, NULL, NULL, NULL),
+			 0);
+	assert_int_equal(directory_sweep(d, 200, 100, 1000, NULL, NULL, NULL),
+			 1);
 	assert_null(directory_find(d, SPAN("old")));
 	assert_non_null(directory_find(d, SPAN("young")));
 	directory_free(d);
@@ -254,9 +256,9 @@ static void test_calls_of_a_relay_that_stays_away_are_forgotten(void **state)
 	(void)state;
 	add(d, "10.0.0.2", "c2", "f", "", 0);
 	directory_relay_down(d, &relay, 1000);
-	directory_sweep(d, 1999, 10, 1000, count_dead, &forgotten);
+	directory_sweep(d, 1999, 10, 1000, NULL, count_dead, &forgotten);
 	assert_non_null(directory_find(d, SPAN("c1")));
-	directory_sweep(d, 2000, 10, 1000, count_dead, &forgotten);
+	directory_sweep(d, 2000, 10, 1000, NULL, count_dead, &forgotten);
 	assert_int_equal(forgotten, 1);
 	assert_null(directory_find(d, SPAN("c1")));
 	assert_non_null(directory_find(d, SPAN("c2")));
@@ -271,7 +273,7 @@ static void test_a_relay_that_comes_back_keeps_its_calls(void **state)
 	(void)state;
 	directory_relay_down(d, &relay, 1000);
 	directory_relay_up(d, &relay);
-	directory_sweep(d, 999999, 10, 1000, count_dead, NULL);
+	directory_sweep(d, 999999, 10, 1000, NULL, count_dead, NULL);
 	assert_non_null(directory_find(d, SPAN("c1")));
 	directory_free(d);
 }
