@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -210,6 +211,11 @@ static int start_sessions(struct relay *relay)
 
 	if (config.port_end == 0)
 		return -EMFILE;
+	if (getrandom(config.record_base, sizeof(config.record_base), 0) !=
+	    (ssize_t)sizeof(config.record_base)) {
+		log_error("no random numbers: %s", strerror(errno));
+		return -EIO;
+	}
 	return sessions_new(&relay->sessions, &config, relay->media, &handlers,
 			    relay);
 }

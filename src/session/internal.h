@@ -54,6 +54,7 @@ struct exchange {
 };
 
 #define SESSION_MAX_CALLEE_TAGS 16
+#define RECORD_ID_SIZE (32 + 1 + 16 + 1) /* 32 and 1 to 16 digits */
 
 struct session {
 	struct hash_node node; /* sessions->table, by call-id */
@@ -86,7 +87,8 @@ struct session {
 	/* Once it is dead: out of the tables, waiting for final counters. */
 	bool dead;
 	enum session_end end;
-	uint64_t ended_us;
+	uint64_t ended_us, ended_wall_us;
+	char record_id[RECORD_ID_SIZE]; /* once its counters are final */
 	size_t closing_streams;
 	session_removed_h *removed; /* NULL: report as expired, or drop */
 	void *removed_arg;
@@ -105,6 +107,7 @@ struct sessions {
 	struct list list;  /* living sessions */
 	struct list dying; /* dead ones */
 	uint64_t next_id;
+	uint64_t record_count; /* record ids given so far */
 	struct session_counts counts;
 	uint64_t now_us; /* of the latest call: when closed ports begin to rest
 			  */

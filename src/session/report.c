@@ -24,6 +24,69 @@ static uint64_t first_media_us(const struct media_snapshot *media)
 	return caller < callee ? caller : callee;
 }
 
+static double wall_time(uint64_t wall_us)
+{
+	return (double)wall_us / (double)US_PER_S;
+}
+
+static const char *end_name(enum session_end end)
+{
+	static const char *const names[] = {
+		[SESSION_END_REMOVED] = "removed",
+		[SESSION_END_TIMEOUT] = "timeout",
+		[SESSION_END_UNANSWERED] = "unanswered",
+		[SESSION_END_NO_STREAM] = "no stream",
+		[SESSION_END_SHUTDOWN] = "relay stopped",
+	};
+
+	return names[end];
+}
+
+static struct ip_addr relay_ip(const struct session *session)
+{
+	const struct sessions_config *config = &session->sessions->config;
+
+	return ip_is_set(&config->advertised_ip) ? config->advertised_ip
+						 : config->local_ip;
+}
+
+static bool in_kernel(const struct media_snapshot *media)
+{
+	uint64_t packets = 0;
+
+	for (int party = 0; party < PARTY_COUNT; party++)
+		for (int i = 0; i < COMPONENT_COUNT; i++)
+			packets += media->from[party][i].kernel_packets;
+	return packets > 0;
+}
+
+/* What the relay has now, if the kernel forwarded any of the session. */
+static const char *engine_of(const struct session *session)
+{
+	list_for_each (link, &session->streams) {
+		struct media_snapshot media;
+
+		stream_read(list_item(link, struct stream, link), &media);
+		if (in_kernel(&media))
+			return media_engine_name(session->sessions->media);
+	}
+	return media_forwarding_name(FORWARDING_USERSPACE);
+}
+
+static void fill_drops(const struct media_counters *rtp,
+		       const struct media_counters *rtcp,
+		       struct stream_party_statistics *ret)
+{
+	_Static_assert((int)DROP_COUNT <= STATISTICS_MAX_DROPS,
+		       "a record has room for every reason");
+	for (int i = 0; i < DROP_COUNT; i++)
+		ret->drops[i] = (struct drop_statistics){
+			media_drop_name((enum media_drop)i),
+			rtp->drops[i] + rtcp->drops[i],
+		};
+	ret->drop_count = DROP_COUNT;
+}
+
 static void fill_party(const struct stream *stream,
 		       const struct media_snapshot *media, enum party party,
 		       struct stream_party_statistics *ret)
@@ -34,12 +97,18 @@ static void fill_party(const struct stream *stream,
 		&stream->session->sessions->config.advertised_ip;
 
 	ret->payload_type = rtp->packets > 0 ? rtp->payload_type : CODEC_NONE;
-	ret->packets = rtp->packets + rtcp->packets;
-	ret->bytes = rtp->bytes + rtcp->bytes;
+	for (int i = 0; i < COMPONENT_COUNT; i++)
+		ret->component[i] = (struct component_statistics){
+			.packets = media->from[party][i].packets,
+			.bytes = media->from[party][i].bytes,
+			.kernel_packets = media->from[party][i].kernel_packets,
+		};
 	ret->local = stream->local[party];
 	if (ip_is_set(shown))
 		ret->local.ip = *shown;
+	ret->sdp = stream->sdp[party];
 	ret->remote = rtp->remote;
+	fill_drops(rtp, rtcp, ret);
 }
 
 static void fill_stream(const struct stream *stream, uint64_t now_us,
@@ -127,13 +196,20 @@ int session_statistics_fill(const struct session *session, uint64_t now_us,
 		.from_uri = span_of(session->from_uri),
 		.to_uri = span_of(session->to_uri),
 		.has_start_time = session->start_mono_us != 0,
-		.start_time = (double)session->start_wall_us / (double)US_PER_S,
+		.start_time = wall_time(session->start_wall_us),
 		.username = span_of(session->username),
 		.dialog_id = span_of(session->dialog_id),
 		.timed_out = session->dead &&
 			     (session->end == SESSION_END_TIMEOUT ||
 			      session->end == SESSION_END_UNANSWERED),
 		.all_streams_ice = all_streams_ice(streams, count),
+		.has_answered_time = session->answered_wall_us != 0,
+		.answered_time = wall_time(session->answered_wall_us),
+		.relay = relay_ip(session),
+		.engine = engine_of(session),
+		.record_id = span_of(session->record_id),
+		.end_time = wall_time(session->ended_wall_us),
+		.end_reason = end_name(session->end),
 		.stream_count = count,
 		.streams = streams,
 	};
@@ -145,19 +221,6 @@ int session_statistics_fill(const struct session *session, uint64_t now_us,
 		ret->user_agent[i] = span_of(session->user_agent[i]);
 	*ret_streams = streams;
 	return 0;
-}
-
-static const char *end_name(enum session_end end)
-{
-	static const char *const names[] = {
-		[SESSION_END_REMOVED] = "removed",
-		[SESSION_END_TIMEOUT] = "silent",
-		[SESSION_END_UNANSWERED] = "unanswered",
-		[SESSION_END_NO_STREAM] = "no stream left",
-		[SESSION_END_SHUTDOWN] = "relay stops",
-	};
-
-	return names[end];
 }
 
 static void add_party(struct buf *out, const struct stream *stream,
@@ -178,33 +241,18 @@ static void add_party(struct buf *out, const struct stream *stream,
 		   rtp->packets + rtcp->packets, dropped);
 }
 
-static bool in_kernel(const struct media_snapshot *media)
-{
-	uint64_t packets = 0;
-
-	for (int party = 0; party < PARTY_COUNT; party++)
-		for (int i = 0; i < COMPONENT_COUNT; i++)
-			packets += media->from[party][i].kernel_packets;
-	return packets > 0;
-}
-
 void session_log_ended(const struct session *session)
 {
 	CLEANUP(buf_done) struct buf line = {0};
-	struct ip_addr relay = session->sessions->config.advertised_ip;
-	const char *engine = "userspace";
+	struct ip_addr relay = relay_ip(session);
 	char ip[ADDR_TEXT_SIZE];
 
-	if (!ip_is_set(&relay))
-		relay = session->sessions->config.local_ip;
 	list_for_each (link, &session->streams) {
 		const struct stream *stream =
 			list_item(link, struct stream, link);
 		struct media_snapshot media;
 
 		stream_read(stream, &media);
-		if (in_kernel(&media))
-			engine = media_engine_name(session->sessions->media);
 		buf_printf(&line, "; %s %s", stream->type,
 			   stream_status_name(stream_status(stream)));
 		for (int i = 0; i < PARTY_COUNT; i++)
@@ -216,5 +264,6 @@ void session_log_ended(const struct session *session)
 		 session->start_mono_us ? whole_seconds(session->start_mono_us,
 							session->ended_us)
 					: 0,
-		 ip_format(&relay, ip), engine, line.data ? line.data : "");
+		 ip_format(&relay, ip), engine_of(session),
+		 line.data ? line.data : "");
 }

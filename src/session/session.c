@@ -1,6 +1,8 @@
 /** One call: how it is made, what it remembers, how it dies. */
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/log.h"
@@ -157,6 +159,17 @@ bool session_any_stream_in(const struct session *session,
 	return false;
 }
 
+/* Once for each session: whoever gets its record twice sees that it is one. */
+static void give_record_id(struct session *session)
+{
+	struct sessions *sessions = session->sessions;
+	const uint64_t *base = sessions->config.record_base;
+
+	snprintf(session->record_id, sizeof(session->record_id),
+		 "%016" PRIx64 "%016" PRIx64 "-%" PRIx64, base[0], base[1],
+		 ++sessions->record_count);
+}
+
 /* The last step: all counters are final. */
 static void finish(struct session *session)
 {
@@ -173,6 +186,7 @@ static void finish(struct session *session)
 		session_destroy(session);
 		return;
 	}
+	give_record_id(session);
 	session_log_ended(session);
 	if (session_statistics_fill(session, session->ended_us, &statistics,
 				    &streams) < 0)
@@ -201,6 +215,7 @@ void session_kill(struct session *session, enum session_end end,
 	session->dead = true;
 	session->end = end;
 	session->ended_us = now->mono_us;
+	session->ended_wall_us = now->wall_us;
 	hash_del(&sessions->table, &session->node);
 	list_del(&session->link);
 	list_add_tail(&sessions->dying, &session->link);

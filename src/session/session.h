@@ -27,6 +27,9 @@ struct sessions_config {
 		port_end; /* pairs inside [first, end); end up to 65536 */
 	uint64_t port_rest_us;
 	uint64_t stream_timeout_us, on_hold_timeout_us, unanswered_timeout_us;
+	/* What record ids begin with: random, so that no other run of a relay
+	 * has the same. */
+	uint64_t record_base[2];
 };
 
 /** Time as a session needs it: for timeouts, and for records. */
@@ -34,7 +37,7 @@ struct session_time {
 	uint64_t mono_us, wall_us;
 };
 
-/** Why a session ended. Shown in the log line. */
+/** Why a session ended. Shown in the log line and in the record. */
 enum session_end {
 	SESSION_END_REMOVED,
 	SESSION_END_TIMEOUT, /* its last stream fell silent, or stayed on hold

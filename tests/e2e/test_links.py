@@ -7,13 +7,7 @@ import pytest
 from mp.link import OriginalDispatcher, OriginalRelay
 from mp.phone import talk
 from mp.proxy import Reply, encode, media_header, update_headers
-
-SESSION_KEYS = ["call_id", "from_tag", "from_uri", "to_tag", "to_uri", "start_time", "duration",
-                "caller_ua", "callee_ua", "username", "streams"]
-STREAM_KEYS = ["media_type", "status", "timeout_wait", "caller_codec", "callee_codec",
-               "start_time", "end_time", "post_dial_delay", "caller_bytes", "callee_bytes",
-               "caller_packets", "callee_packets", "caller_local", "callee_local",
-               "caller_remote", "callee_remote"]
+from mp.records import (EXPIRED_KEYS, REMOVE_KEYS, SESSION_KEYS, STREAM_KEYS, check_streams_keys)
 
 
 @pytest.fixture
@@ -95,12 +89,13 @@ def test_our_relay_makes_a_call_for_the_originals_dispatcher(original_dispatcher
 
     session, = json.loads(original_dispatcher.command("sessions"))
     assert list(session) == SESSION_KEYS
+    assert [list(s) for s in session["streams"]] == [STREAM_KEYS]
     text = original_dispatcher.command("remove", [("call_id", "c1@x"), ("from_tag", "f1"),
                                                   ("to_tag", "t1")])
     final = json.loads(text)
     assert json.dumps(final) == text  # separators, and \\u for what is not ASCII
-    assert list(final) == SESSION_KEYS + ["dialog_id", "timed_out"]
-    assert [list(s) for s in final["streams"]] == [STREAM_KEYS]
+    assert list(final) == REMOVE_KEYS
+    check_streams_keys(final)
     assert final["timed_out"] is False and final["streams"][0]["status"] == "closed"
     assert final["streams"][0]["caller_packets"] == len(caller.sent)
     assert original_dispatcher.command("sessions") == "[]"
@@ -132,7 +127,8 @@ def test_a_relay_that_stops_reports_its_sessions_as_expired(original_dispatcher)
         expired[session["call_id"]] = session
     assert sorted(expired) == ["c1@x", "c2@x"]
     for session in expired.values():
-        assert list(session) == SESSION_KEYS + ["timed_out", "dialog_id", "all_streams_ice"]
+        assert list(session) == EXPIRED_KEYS
+        assert session["end_reason"] == "relay stopped"
     assert original_dispatcher.next_line() is None
     original_dispatcher.peer.close()
     assert relay.wait_exit() == 0

@@ -51,7 +51,7 @@ def test_a_relay_that_is_stopped_ends_its_calls_and_reports_them(call_system, nu
         assert call.remove() == "removed"
     assert ringing.remove() == "removed"
     assert call_system.dispatcher.summary()["sessions_waiting_for_remove"] == 0
-    assert "session ended: relay stops" in call_system.relay.log()
+    assert "session ended: relay stopped" in call_system.relay.log()
 
 
 def test_a_relay_that_drains_keeps_its_calls_and_takes_no_new_ones(call_system):

@@ -64,6 +64,16 @@ static struct span take(struct span *rest)
 	return head;
 }
 
+/* CDRTool prints every value of a stream. */
+static void require_flat(json_t *stream)
+{
+	const char *key;
+	json_t *value;
+
+	json_object_foreach(stream, key, value)
+		require(!json_is_object(value) && !json_is_array(value));
+}
+
 static void check(const struct session_statistics *s, enum statistics_use use)
 {
 	CLEANUP(buf_done) struct buf out = {0};
@@ -85,16 +95,23 @@ static void check(const struct session_statistics *s, enum statistics_use use)
 	check_text(object, "username", s->username, NULL);
 	streams = json_object_get(object, "streams");
 	require(json_array_size(streams) == s->stream_count);
-	if (s->stream_count > 0)
+	if (s->stream_count > 0) {
 		check_text(json_array_get(streams, 0), "media_type",
 			   s->streams[0].media_type, "");
+		require_flat(json_array_get(streams, 0));
+	}
 	json_decref(object);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct span rest = span_make(data, size);
-	struct session_statistics s = {.from_uri = SPAN("a@b")};
+	struct session_statistics s = {
+		.from_uri = SPAN("a@b"),
+		.record_id = SPAN("1-1"),
+		.engine = "userspace",
+		.end_reason = "removed",
+	};
 	struct stream_statistics stream = {
 		.party = {{.payload_type = size ? data[size - 1] & 0x7f : -1},
 			  {.payload_type = CODEC_NONE}},
@@ -110,6 +127,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (rest.len >= sizeof(s.start_time)) {
 		memcpy(&s.start_time, rest.ptr, sizeof(s.start_time));
 		s.has_start_time = true;
+		s.has_answered_time = true;
+		s.answered_time = s.end_time = s.start_time;
 		stream.has_post_dial_delay = true;
 		stream.post_dial_delay_s = s.start_time;
 	}

@@ -13,6 +13,17 @@ STREAM_KEYS = ["media_type", "status", "timeout_wait", "caller_codec", "callee_c
                "caller_packets", "callee_packets", "caller_local", "callee_local",
                "caller_remote", "callee_remote"]
 
+# What a record has after the original's keys, in this order; in a stream the reasons of drops
+# come in between, each where it dropped something (docs/accounting.md).
+NEW_RECORD_KEYS = ["record_id", "schema", "answered_time", "end_time", "relay", "engine",
+                   "end_reason"]
+PARTIES = ("caller", "callee")
+COMPONENT_KEYS = ["%s_%s" % (component, number) for component in ("rtp", "rtcp")
+                  for number in ("packets", "bytes", "kernel_packets")]
+NEW_STREAM_KEYS = ["%s_%s" % (party, key) for party in PARTIES for key in ["sdp"] + COMPONENT_KEYS]
+REMOVE_KEYS = SESSION_KEYS + ["dialog_id", "timed_out"] + NEW_RECORD_KEYS
+EXPIRED_KEYS = SESSION_KEYS + ["timed_out", "dialog_id", "all_streams_ice"] + NEW_RECORD_KEYS
+
 
 def point(streams, reply):
     """Let streams send to the ports of the reply that the other party's SDP got."""
@@ -36,7 +47,29 @@ def record(system, call_id, deadline=5.0):
              lambda: "a record of %s\n%s" % (call_id, system.relay.log()[-3000:]))
     found = records(system, call_id)
     assert len(found) == 1, found
+    check_streams_keys(found[0])
     return found[0]
+
+
+def drops(statistics, party):
+    """{reason: packets} of a party on a stream of a record."""
+    prefix = party + "_dropped_"
+    return {key[len(prefix):]: value for key, value in statistics.items()
+            if key.startswith(prefix)}
+
+
+def check_streams_keys(final):
+    """Every stream of a record has all keys, in order, and its sums are those of its parts."""
+    for stream in final["streams"]:
+        assert [k for k in stream if "_dropped_" not in k] == STREAM_KEYS + NEW_STREAM_KEYS
+        for party in PARTIES:
+            for number in ("packets", "bytes"):
+                parts = [stream["%s_%s_%s" % (party, c, number)] for c in ("rtp", "rtcp")]
+                assert stream["%s_%s" % (party, number)] == sum(parts), (party, number, stream)
+            for component in ("%s_rtp_", "%s_rtcp_"):
+                prefix = component % party
+                assert stream[prefix + "kernel_packets"] <= stream[prefix + "packets"]
+            assert all(count > 0 for count in drops(stream, party).values()), stream
 
 
 def statuses(session):

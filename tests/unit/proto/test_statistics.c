@@ -1,7 +1,9 @@
 #include "proto/statistics.h"
 
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "test.h"
 
 static struct endpoint endpoint(const char *ip, uint16_t port)
@@ -25,7 +27,7 @@ static void assert_encodes(const struct session_statistics *s,
 }
 
 /* The example of docs/protocols.md, section 3. */
-#define EXAMPLE                                                                \
+#define EXAMPLE_STREAM                                                         \
 	"{\"call_id\": \"call-01@example.com\", \"from_tag\": \"ftag1\", "     \
 	"\"from_uri\": \"alice@example.com\", \"to_tag\": \"ttag1\", "         \
 	"\"to_uri\": \"bob@example.com\", \"start_time\": "                    \
@@ -39,7 +41,8 @@ static void assert_encodes(const struct session_statistics *s,
 	"\"caller_packets\": 33, \"callee_packets\": 33, \"caller_local\": "   \
 	"\"10.88.0.1:40000\", \"callee_local\": \"10.88.0.1:40002\", "         \
 	"\"caller_remote\": \"10.88.1.2:5000\", \"callee_remote\": "           \
-	"\"10.88.2.2:6000\"}]"
+	"\"10.88.2.2:6000\""
+#define EXAMPLE EXAMPLE_STREAM "}]"
 
 static struct stream_statistics example_stream(void)
 {
@@ -50,12 +53,18 @@ static struct stream_statistics example_stream(void)
 		.end_s = 3,
 		.has_post_dial_delay = true,
 		.post_dial_delay_s = 0.31355834007263184,
-		.party = {[PARTY_CALLER] = {0, 33, 6168,
-					    endpoint("10.88.0.1", 40000),
-					    endpoint("10.88.1.2", 5000)},
-			  [PARTY_CALLEE] = {8, 33, 6168,
-					    endpoint("10.88.0.1", 40002),
-					    endpoint("10.88.2.2", 6000)}},
+		.party = {[PARTY_CALLER] =
+				  {.payload_type = 0,
+				   .component = {{30, 6000, 28}, {3, 168, 0}},
+				   .local = endpoint("10.88.0.1", 40000),
+				   .remote = endpoint("10.88.1.2", 5000),
+				   .sdp = endpoint("192.168.1.2", 5000)},
+			  [PARTY_CALLEE] = {.payload_type = 8,
+					    .component = {{33, 6168, 0}},
+					    .local = endpoint("10.88.0.1",
+							      40002),
+					    .remote = endpoint("10.88.2.2",
+							       6000)}},
 	};
 }
 
@@ -73,10 +82,34 @@ example(const struct stream_statistics *streams, size_t count)
 		.duration_s = 3,
 		.user_agent = {SPAN("UA-Caller 1.0"), SPAN("UA-Callee 2.0")},
 		.dialog_id = SPAN("3078:1789"),
+		.has_answered_time = true,
+		.answered_time = 1795340336.5,
+		.relay = endpoint("10.88.0.1", 0).ip,
+		.engine = "tc",
+		.record_id = SPAN("00ff-1a"),
+		.end_time = 1795340339.25,
+		.end_reason = "removed",
 		.stream_count = count,
 		.streams = streams,
 	};
 }
+
+/* What a record has at the end of each stream's object, and of its own. */
+#define NEW_IN_STREAM                                                          \
+	"\"caller_sdp\": \"192.168.1.2:5000\", "                               \
+	"\"caller_rtp_packets\": 30, \"caller_rtp_bytes\": 6000, "             \
+	"\"caller_rtp_kernel_packets\": 28, \"caller_rtcp_packets\": 3, "      \
+	"\"caller_rtcp_bytes\": 168, \"caller_rtcp_kernel_packets\": 0, "      \
+	"\"callee_sdp\": \"Unknown\", "                                        \
+	"\"callee_rtp_packets\": 33, \"callee_rtp_bytes\": 6168, "             \
+	"\"callee_rtp_kernel_packets\": 0, \"callee_rtcp_packets\": 0, "       \
+	"\"callee_rtcp_bytes\": 0, \"callee_rtcp_kernel_packets\": 0"
+#define NEW_IN_RECORD                                                          \
+	"\"record_id\": \"00ff-1a\", \"schema\": 2, "                          \
+	"\"answered_time\": 1795340336.5, \"end_time\": 1795340339.25, "       \
+	"\"relay\": \"10.88.0.1\", \"engine\": \"tc\", "                       \
+	"\"end_reason\": \"removed\""
+#define RECORD_EXAMPLE EXAMPLE_STREAM ", " NEW_IN_STREAM "}]"
 
 static void test_the_example_comes_out_byte_for_byte(void **state)
 {
@@ -94,16 +127,115 @@ static void test_each_use_adds_its_keys_in_order(void **state)
 
 	(void)state;
 	assert_encodes(&s, STATISTICS_SESSIONS_NEW,
-		       EXAMPLE ", \"dialog_id\": \"3078:1789\"}");
-	assert_encodes(&s, STATISTICS_REMOVE,
 		       EXAMPLE ", \"dialog_id\": \"3078:1789\", "
-			       "\"timed_out\": false}");
+			       "\"answered_time\": 1795340336.5, "
+			       "\"relay\": \"10.88.0.1\", "
+			       "\"engine\": \"tc\"}");
+	assert_encodes(&s, STATISTICS_REMOVE,
+		       RECORD_EXAMPLE ", \"dialog_id\": \"3078:1789\", "
+				      "\"timed_out\": false, " NEW_IN_RECORD
+				      "}");
 	s.timed_out = true;
 	s.all_streams_ice = true;
 	s.dialog_id = (struct span){0};
 	assert_encodes(&s, STATISTICS_EXPIRED,
-		       EXAMPLE ", \"timed_out\": true, \"dialog_id\": null, "
-			       "\"all_streams_ice\": true}");
+		       RECORD_EXAMPLE
+		       ", \"timed_out\": true, \"dialog_id\": null, "
+		       "\"all_streams_ice\": true, " NEW_IN_RECORD "}");
+}
+
+static char *encode_text(const struct session_statistics *s,
+			 enum statistics_use use)
+{
+	struct buf out = {0};
+	struct json_writer w = json_writer_over(&out);
+
+	statistics_encode(&w, NULL, s, use);
+	assert_false(buf_failed(&out));
+	return out.data;
+}
+
+static void test_only_reasons_that_dropped_something_are_named(void **state)
+{
+	struct stream_statistics stream = example_stream();
+	struct session_statistics s = example(&stream, 1);
+	struct stream_party_statistics *callee = &stream.party[PARTY_CALLEE];
+	char *text;
+
+	(void)state;
+	callee->drops[0] = (struct drop_statistics){"not_the_remote", 0};
+	callee->drops[1] = (struct drop_statistics){"not_open", 7};
+	callee->drops[2] = (struct drop_statistics){"send_full", UINT64_MAX};
+	callee->drop_count = 3;
+	text = encode_text(&s, STATISTICS_EXPIRED);
+	assert_non_null(strstr(
+		text, "\"callee_rtcp_kernel_packets\": 0, "
+		      "\"callee_dropped_not_open\": 7, "
+		      "\"callee_dropped_send_full\": 18446744073709551615}]"));
+	assert_null(strstr(text, "not_the_remote"));
+	assert_null(strstr(text, "caller_dropped"));
+	free(text);
+	assert_encodes(&s, STATISTICS_SESSIONS, EXAMPLE "}");
+}
+
+static void test_the_record_of_a_call_that_nobody_answered(void **state)
+{
+	struct session_statistics s = example(NULL, 0);
+	char *text;
+
+	(void)state;
+	s.has_answered_time = false;
+	s.end_reason = "unanswered";
+	text = encode_text(&s, STATISTICS_EXPIRED);
+	assert_non_null(
+		strstr(text, "\"answered_time\": null, \"end_time\": "));
+	assert_non_null(strstr(text, "\"end_reason\": \"unanswered\"}"));
+	free(text);
+}
+
+static void test_the_record_of_a_usual_call_is_short(void **state)
+{
+	struct stream_statistics stream = example_stream();
+	struct session_statistics s = example(&stream, 1);
+	struct endpoint longest =
+		endpoint("2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff", 65534);
+	char *text;
+
+	(void)state;
+	s.record_id = SPAN("0123456789abcdef0123456789abcdef-123456789");
+	for (int i = 0; i < PARTY_COUNT; i++) {
+		struct stream_party_statistics *party = &stream.party[i];
+
+		party->local = party->sdp = party->remote = longest;
+		for (int c = 0; c < COMPONENT_COUNT; c++)
+			party->component[c] = (struct component_statistics){
+				123456, 12345678, 123456};
+	}
+	text = encode_text(&s, STATISTICS_EXPIRED);
+	assert_in_range(strlen(text), 1000, 2000);
+	free(text);
+}
+
+/* SESSION_MAX_STREAMS of them, as a loop of re-INVITEs makes. */
+static void test_the_record_of_very_many_streams_stays_readable(void **state)
+{
+	static struct stream_statistics streams[512];
+	struct session_statistics s = example(streams, ARRAY_SIZE(streams));
+	char *text;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(streams); i++)
+		streams[i] = example_stream();
+	text = encode_text(&s, STATISTICS_REMOVE);
+	assert_in_range(strlen(text), 0, 256u << 10);
+	assert_null(strstr(text, "caller_sdp"));
+	assert_non_null(strstr(text, NEW_IN_RECORD "}"));
+	free(text);
+	s.stream_count = STATISTICS_DETAILED_STREAMS;
+	text = encode_text(&s, STATISTICS_REMOVE);
+	assert_in_range(strlen(text), 0, 256u << 10);
+	assert_non_null(strstr(text, "caller_sdp"));
+	free(text);
 }
 
 static void test_what_is_not_known_is_null_or_unknown(void **state)
@@ -164,7 +296,8 @@ static void test_counters_have_64_bits(void **state)
 	struct json_writer w = json_writer_over(&out);
 
 	(void)state;
-	stream.party[PARTY_CALLER].bytes = UINT64_MAX;
+	stream.party[PARTY_CALLER].component[COMPONENT_RTP].bytes =
+		UINT64_MAX - 168;
 	statistics_encode(&w, NULL, &s, STATISTICS_SESSIONS);
 	assert_non_null(
 		strstr(out.data, "\"caller_bytes\": 18446744073709551615, "));
@@ -241,6 +374,13 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_the_example_comes_out_byte_for_byte),
 		cmocka_unit_test(test_each_use_adds_its_keys_in_order),
+		cmocka_unit_test(
+			test_only_reasons_that_dropped_something_are_named),
+		cmocka_unit_test(
+			test_the_record_of_a_call_that_nobody_answered),
+		cmocka_unit_test(test_the_record_of_a_usual_call_is_short),
+		cmocka_unit_test(
+			test_the_record_of_very_many_streams_stays_readable),
 		cmocka_unit_test(test_what_is_not_known_is_null_or_unknown),
 		cmocka_unit_test(test_callers_words_stay_inside_their_string),
 		cmocka_unit_test(test_counters_have_64_bits),
