@@ -440,11 +440,17 @@ def scripted_call(system):
     final = record(system, "script@x", deadline=8)
     assert call.remove() == "removed"
     summary = system.relay.summary()
-    final.pop("start_time")
+    for key in ("start_time", "answered_time", "end_time", "record_id"):
+        assert final.pop(key)
+    assert final.pop("engine") == system.engine
+    kernel_packets = 0
     for stream in final["streams"]:
         for key in list(stream):
-            if key.endswith(("_remote", "_local")) or key == "post_dial_delay":
+            if key.endswith(("_remote", "_local", "_sdp")) or key == "post_dial_delay":
                 assert stream.pop(key) not in (None, "Unknown")
+            elif key.endswith("_kernel_packets"):
+                kernel_packets += stream.pop(key)
+    assert (kernel_packets > 0) == (system.engine != "userspace")
     return final, {key: summary[key] for key in ("packets", "bytes", "drops")}
 
 
