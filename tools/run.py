@@ -26,10 +26,12 @@ CONFIG = """\
 [Dispatcher]
 listen = 127.0.0.1:{link_port}
 listen_management = 127.0.0.1:{management_port}
+state_dir = state
 
 [Relay]
 dispatchers = 127.0.0.1:{link_port}
 relay_ip = 127.0.0.1
+state_dir = state
 ; nothing on loopback can be forwarded in the kernel
 forwarding = userspace
 ; enough for 500 calls; more may be more files than this shell may open

@@ -76,8 +76,8 @@ static bool is_good_id(struct span id)
 	return true;
 }
 
-static void make_id(struct accounting *accounting,
-		    char to[static ACCOUNTING_ID_SIZE])
+void accounting_make_id(struct accounting *accounting,
+			char to[static ACCOUNTING_ID_SIZE])
 {
 	snprintf(to, ACCOUNTING_ID_SIZE, "d%016" PRIx64 "-%" PRIx64,
 		 accounting->id_base, ++accounting->last_id);
@@ -116,7 +116,7 @@ static void complete(const struct record *record, void *arg)
 		snprintf(taking->record_id, sizeof(taking->record_id), "%.*s",
 			 SPAN_ARG(record->record_id));
 	} else {
-		make_id(completing->accounting, taking->record_id);
+		accounting_make_id(completing->accounting, taking->record_id);
 		add_members(&json, record->json, taking->record_id,
 			    completing->relay);
 		whole.json = buf_span(&json);

@@ -38,6 +38,10 @@ int accounting_start(struct accounting *accounting);
 
 #define ACCOUNTING_ID_SIZE 65 /* of a record_id, with its NUL */
 
+/** An id for a record that the dispatcher makes itself. */
+void accounting_make_id(struct accounting *accounting,
+			char to[static ACCOUNTING_ID_SIZE]);
+
 /** The record is on disk (0), or is not and has gone to the log. */
 typedef void accounting_taken_h(int err, const char *record_id, void *arg);
 

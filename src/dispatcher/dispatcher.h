@@ -9,6 +9,7 @@
 #include "conf/conf.h"
 #include "dispatcher/directory.h"
 #include "dispatcher/directory_disk.h"
+#include "dispatcher/interims.h"
 #include "dispatcher/proxy_socket.h"
 #include "dispatcher/relay_events.h"
 #include "dispatcher/router.h"
@@ -31,6 +32,7 @@ struct dispatcher {
 	struct router *router;
 	struct relay_events events;
 	struct relay_peers *peers;
+	struct interims *interims;
 	struct proxy_socket *proxy;
 	struct control *control;
 	uint64_t started_us;

@@ -141,6 +141,11 @@ static int start_links(struct dispatcher *dispatcher)
 	else
 		router_set_peers(dispatcher->router, dispatcher->peers);
 	dispatcher->records.peers = dispatcher->peers;
+	if (err == 0)
+		err = interims_new(
+			&dispatcher->interims, dispatcher->loop,
+			dispatcher->daemon->conf->radius.interim_interval_us,
+			dispatcher->peers, dispatcher->records.accounting);
 	return err;
 }
 
@@ -233,7 +238,9 @@ static void stop(struct dispatcher *dispatcher)
 		router_stop(dispatcher->router);
 	control_stop(dispatcher->control);
 	proxy_socket_free(dispatcher->proxy);
+	interims_stop(dispatcher->interims);
 	relay_peers_free(dispatcher->peers);
+	interims_free(dispatcher->interims);
 	dispatcher->records.peers = NULL;
 	accounting_stop(dispatcher->records.accounting, BACKENDS_GRACE_US);
 	store_free(dispatcher->store, DISK_GRACE_US);

@@ -64,15 +64,22 @@ static void account_lost(struct relay_events *events,
 	struct json_writer w = json_writer_over(&json);
 	uint64_t down_us = directory_session_down_since_us(session);
 	double ended = (double)clock_wall_us() / (double)US_PER_S;
+	char id[ACCOUNTING_ID_SIZE];
 	struct session_statistics statistics;
 
+	accounting_make_id(events->records->accounting, id);
 	directory_session_statistics(session, &statistics);
+	statistics.record_id = span_of(id);
+	statistics.relay = *directory_session_relay(session);
+	statistics.engine = "unknown";
+	statistics.end_reason = "lost by its relay";
 	if (down_us > 0)
 		ended -= (double)(loop_now_us(events->loop) - down_us) /
 			 (double)US_PER_S;
 	if (statistics.has_start_time && ended > statistics.start_time)
 		statistics.duration_s =
 			(int64_t)(ended - statistics.start_time);
+	statistics.end_time = ended;
 	statistics_encode(&w, NULL, &statistics, STATISTICS_EXPIRED);
 	if (!buf_failed(&json))
 		(void)records_take(events->records,

@@ -236,9 +236,7 @@ void statistics_encode(struct json_writer *w, const char *key,
 		       const struct session_statistics *s,
 		       enum statistics_use use)
 {
-	bool detailed =
-		(use == STATISTICS_REMOVE || use == STATISTICS_EXPIRED) &&
-		s->stream_count <= STATISTICS_DETAILED_STREAMS;
+	bool detailed = use == STATISTICS_REMOVE || use == STATISTICS_EXPIRED;
 
 	json_object_begin(w, key);
 	json_span(w, "call_id", s->call_id);

@@ -96,10 +96,6 @@ struct session_statistics {
 /** What the keys of a record mean; the original's have no number: 1. */
 #define STATISTICS_SCHEMA 2
 
-/** A record of more streams has the original's keys alone in them, or it would
- * be longer than a dispatcher takes. */
-#define STATISTICS_DETAILED_STREAMS 128
-
 /** Where the statistics go decides which keys follow "streams". */
 enum statistics_use {
 	STATISTICS_SESSIONS, /* the original's keys alone */

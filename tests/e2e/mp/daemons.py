@@ -118,6 +118,7 @@ class Dispatcher(Daemon):
             "listen": self.link,
             "listen_management": "%s:%d" % self.management_address,
             "management_use_tls": "no",
+            "state_dir": "state",
             "log_level": "DEBUG",
         }
         keys.update(config or {})
@@ -173,6 +174,7 @@ class Relay(Daemon):
         keys = {
             "dispatchers": " ".join(d if isinstance(d, str) else d.link for d in dispatchers),
             "relay_ip": ip,
+            "state_dir": "state",
             "port_range": port_range,
             "reconnect_delay": 1,
             # The networks of these tests are private. With this, a packet for a party that
