@@ -53,6 +53,10 @@ static void start_store(struct rig *rig)
 	rig->backend_config =
 		(struct backend_config){&rig->conf, rig->folder, rig->folder};
 	assert_int_equal(store_open(&rig->store, &config, &why), 0);
+	assert_int_equal(directory_disk_open(&rig->disk, rig->store,
+					     rig->directory,
+					     loop_now_us(rig->loop), &why),
+			 0);
 	assert_int_equal(accounting_new(&rig->records.accounting, rig->loop,
 					rig->store, rig->store_path,
 					&rig->backend_config, &why),
@@ -62,13 +66,11 @@ static void start_store(struct rig *rig)
 	buf_done(&why);
 }
 
-static void stop_store(struct rig *rig)
+static void remove_store(struct rig *rig)
 {
 	static const char *const suffixes[] = {"", "-wal", "-shm", ".lock"};
 	char path[128];
 
-	accounting_stop(rig->records.accounting, US_PER_S);
-	store_free(rig->store, US_PER_S);
 	for (size_t i = 0; i < ARRAY_SIZE(suffixes); i++) {
 		snprintf(path, sizeof(path), "%s%s", rig->store_path,
 			 suffixes[i]);
@@ -76,18 +78,12 @@ static void stop_store(struct rig *rig)
 	}
 }
 
-void rig_start(struct rig *rig)
+static void start(struct rig *rig)
 {
 	const struct proxy_access access = {.mode = 0600, .group = (gid_t)-1};
 
-	strcpy(rig->folder, "/tmp/mediaproxy-test.XXXXXX");
-	assert_non_null(mkdtemp(rig->folder));
-	snprintf(rig->path, sizeof(rig->path), "%s/sock", rig->folder);
-	assert_int_equal(loop_new(&rig->loop), 0);
-	assert_int_equal(timer_new(&rig->limit, rig->loop, limit_reached, rig),
-			 0);
-	start_store(rig);
 	assert_int_equal(directory_new(&rig->directory), 0);
+	start_store(rig);
 	assert_int_equal(router_new(&rig->router, rig->loop,
 				    &rig->conf.dispatcher, rig->directory,
 				    &rig->records),
@@ -110,17 +106,42 @@ void rig_start(struct rig *rig)
 		0);
 }
 
-void rig_done(struct rig *rig)
+void rig_start(struct rig *rig)
+{
+	strcpy(rig->folder, "/tmp/mediaproxy-test.XXXXXX");
+	assert_non_null(mkdtemp(rig->folder));
+	snprintf(rig->path, sizeof(rig->path), "%s/sock", rig->folder);
+	assert_int_equal(loop_new(&rig->loop), 0);
+	assert_int_equal(timer_new(&rig->limit, rig->loop, limit_reached, rig),
+			 0);
+	start(rig);
+}
+
+static void stop(struct rig *rig)
 {
 	router_stop(rig->router);
 	proxy_socket_free(rig->proxy);
 	relay_peers_free(rig->peers);
 	rig->records.peers = NULL;
-	stop_store(rig);
+	accounting_stop(rig->records.accounting, US_PER_S);
+	store_free(rig->store, US_PER_S);
 	relay_events_stop(&rig->events);
 	router_free(rig->router);
 	directory_free(rig->directory);
+	directory_disk_free(rig->disk);
 	accounting_free(rig->records.accounting);
+}
+
+void rig_restart(struct rig *rig)
+{
+	stop(rig);
+	start(rig);
+}
+
+void rig_done(struct rig *rig)
+{
+	stop(rig);
+	remove_store(rig);
 	timer_free(rig->limit);
 	loop_free(rig->loop);
 	rmdir(rig->folder);
@@ -260,6 +281,8 @@ void rig_end_close(struct rig_end *end)
 
 void rig_end_free(struct rig_end *end)
 {
+	if (!end)
+		return;
 	rig_end_close(end);
 	for (size_t i = 0; i < end->count; i++)
 		free(end->lines[i]);

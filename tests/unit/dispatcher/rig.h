@@ -12,6 +12,7 @@
 
 #include "base/buf.h"
 #include "conf/conf.h"
+#include "dispatcher/directory_disk.h"
 #include "dispatcher/proxy_socket.h"
 #include "dispatcher/relay_events.h"
 #include "net/conn.h"
@@ -37,6 +38,7 @@ struct rig {
 	struct backend_config backend_config;
 	struct records records;
 	struct directory *directory;
+	struct directory_disk *disk;
 	struct router *router;
 	struct relay_events events;
 	uint64_t doubt_us; /* for events */
@@ -51,6 +53,9 @@ struct rig {
  * rig_start(). */
 void rig_init(struct rig *rig);
 void rig_start(struct rig *rig);
+/** End all but the loop, and start again from what is on disk. All ends are
+ * closed then. */
+void rig_restart(struct rig *rig);
 void rig_done(struct rig *rig);
 
 /** Connect a relay from an address of 127/8 (with TLS: from 127.0.0.1), and get
