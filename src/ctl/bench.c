@@ -45,6 +45,9 @@ static const char help[] =
 	"  --seconds S               how long (default 10)\n"
 	"  --calls N                 so many calls instead, however long it "
 	"takes\n"
+	"  --rate N                  so many calls a second, where there are "
+	"connections for\n"
+	"                            them; default: as many as there can be\n"
 	"  --ip ADDRESS              of both phones, in their SDP (default "
 	"192.0.2.1)\n"
 	"  --pid PID[,PID...]        also say how much CPU these processes "
@@ -98,6 +101,7 @@ static int read_options(int argc, char **argv, struct bench_options *o)
 		{"connections", required_argument, NULL, 'c'},
 		{"seconds", required_argument, NULL, 's'},
 		{"calls", required_argument, NULL, 'n'},
+		{"rate", required_argument, NULL, 'R'},
 		{"ip", required_argument, NULL, 'i'},
 		{"pid", required_argument, NULL, 'p'},
 		{"json", no_argument, NULL, 'j'},
@@ -129,6 +133,10 @@ static int read_options(int argc, char **argv, struct bench_options *o)
 		case 'n':
 			ok = ctl_number("bench", "--calls", optarg, 1,
 					MAX_CALLS, &o->calls);
+			break;
+		case 'R':
+			ok = ctl_number("bench", "--rate", optarg, 1, MAX_CALLS,
+					&o->rate);
 			break;
 		case 'i':
 			o->ip = optarg;

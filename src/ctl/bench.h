@@ -17,6 +17,7 @@ struct bench_options {
 	uint64_t connections;
 	uint64_t seconds;
 	uint64_t calls; /* 0: by time */
+	uint64_t rate;  /* calls a second; 0: as many as there can be */
 	const char *ip;
 	size_t pid_count;
 	pid_t pids[BENCH_MAX_PIDS];

@@ -32,7 +32,7 @@ struct bench {
 	const struct bench_options *options;
 	struct bench_result *result;
 	uint64_t prefix; /* no other run has it */
-	uint64_t started, until_us;
+	uint64_t start_us, started, until_us;
 	size_t busy; /* workers in a call */
 	struct worker *workers;
 	struct pollfd *polls;
@@ -133,6 +133,15 @@ static bool wants_more(const struct bench *bench, uint64_t now_us)
 	return now_us < bench->until_us;
 }
 
+/* When the next call may begin. */
+static uint64_t due_us(const struct bench *bench)
+{
+	return bench->options->rate == 0
+		       ? 0
+		       : bench->start_us + bench->started * US_PER_S /
+						   bench->options->rate;
+}
+
 static void start_call(struct bench *bench, struct worker *worker)
 {
 	uint64_t number = bench->started++;
@@ -159,12 +168,32 @@ static void end_call(struct bench *bench, struct worker *worker,
 		bench->result->failed_calls++;
 	else
 		bench->result->calls++;
-	if (wants_more(bench, now_us)) {
+	if (wants_more(bench, now_us) && now_us >= due_us(bench)) {
 		start_call(bench, worker);
 		return;
 	}
 	worker->idle = true;
 	bench->busy--;
+}
+
+/* Workers that are idle take the calls whose time has come. @return how long to
+ * wait for the next one, in ms */
+static int start_due(struct bench *bench)
+{
+	uint64_t now_us = clock_mono_us();
+	uint64_t next_us;
+
+	for (size_t i = 0; i < bench->options->connections; i++) {
+		struct worker *worker = &bench->workers[i];
+
+		if (worker->idle && worker->fd >= 0 &&
+		    wants_more(bench, now_us) && now_us >= due_us(bench))
+			start_call(bench, worker);
+	}
+	next_us = due_us(bench);
+	if (!wants_more(bench, now_us) || next_us > now_us + US_PER_S)
+		return 1000;
+	return next_us > now_us ? (int)((next_us - now_us) / US_PER_MS) + 1 : 1;
 }
 
 static bool is_good(enum bench_step step, const struct proxy_reply *reply)
@@ -237,11 +266,17 @@ static int run(struct bench *bench, const volatile sig_atomic_t *stop)
 	size_t n = bench->options->connections;
 	uint64_t check_us = clock_mono_us() + US_PER_S;
 
-	for (size_t i = 0; i < n; i++)
-		if (wants_more(bench, clock_mono_us()))
-			start_call(bench, &bench->workers[i]);
-	while (bench->busy > 0) {
-		int ready = poll(bench->polls, (nfds_t)n, 1000);
+	bench->start_us = clock_mono_us();
+	while (true) {
+		int wait_ms = start_due(bench);
+		int ready;
+
+		if (bench->busy == 0 && (bench->options->rate == 0 ||
+					 bench->result->lost_connections >= n ||
+					 !wants_more(bench, clock_mono_us())))
+			return 0;
+		ready = poll(bench->polls, (nfds_t)n,
+			     bench->options->rate > 0 ? wait_ms : 1000);
 
 		if (ready < 0 && errno != EINTR)
 			return -errno;
@@ -262,7 +297,6 @@ static int run(struct bench *bench, const volatile sig_atomic_t *stop)
 			check_us = clock_mono_us() + US_PER_S;
 		}
 	}
-	return 0;
 }
 
 static int connect_all(struct bench *bench)
