@@ -2,7 +2,11 @@
 
 #include <stddef.h>
 
+#include "accounting/backend.h"
+
 static const struct backend *const backends[] = {
+	&radius_backend,
+	&file_backend,
 	NULL,
 };
 

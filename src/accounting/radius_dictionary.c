@@ -1,0 +1,105 @@
+#include <errno.h>
+#include <radcli/radcli.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "accounting/radius_config.h"
+#include "base/cleanup.h"
+
+/* The names by which a dictionary may give them other numbers.
+ * packaging/radius/ dictionary is this table as a file. */
+static const struct definition {
+	const char *name;
+	uint8_t type;
+	bool standard; /* RFC 2865, 2866, 2869, 3162: the same everywhere */
+} definitions[RADIUS_NAME_COUNT] = {
+	[RADIUS_USER_NAME] = {"User-Name", 1, true},
+	[RADIUS_NAS_IP_ADDRESS] = {"NAS-IP-Address", 4, true},
+	[RADIUS_ACCT_STATUS_TYPE] = {"Acct-Status-Type", 40, true},
+	[RADIUS_ACCT_DELAY_TIME] = {"Acct-Delay-Time", 41, true},
+	[RADIUS_ACCT_INPUT_OCTETS] = {"Acct-Input-Octets", 42, true},
+	[RADIUS_ACCT_OUTPUT_OCTETS] = {"Acct-Output-Octets", 43, true},
+	[RADIUS_ACCT_SESSION_ID] = {"Acct-Session-Id", 44, true},
+	[RADIUS_ACCT_SESSION_TIME] = {"Acct-Session-Time", 46, true},
+	[RADIUS_ACCT_INPUT_GIGAWORDS] = {"Acct-Input-Gigawords", 52, true},
+	[RADIUS_ACCT_OUTPUT_GIGAWORDS] = {"Acct-Output-Gigawords", 53, true},
+	[RADIUS_NAS_IPV6_ADDRESS] = {"NAS-IPv6-Address", 95, true},
+	[RADIUS_SIP_FROM_TAG] = {"Sip-From-Tag", 206, false},
+	[RADIUS_SIP_TO_TAG] = {"Sip-To-Tag", 207, false},
+	[RADIUS_MEDIA_CODECS] = {"Media-Codecs", 233, false},
+	[RADIUS_MEDIA_INFO] = {"Media-Info", 234, false},
+	[RADIUS_SIP_USER_AGENTS] = {"Sip-User-Agents", 235, false},
+	[RADIUS_SIP_APPLICATIONS] = {"Sip-Applications", 236, false},
+};
+
+static void destroyp(rc_handle **handle)
+{
+	if (*handle)
+		rc_destroy(*handle);
+}
+
+/* radcli gives its reason, with the line, to syslog alone. */
+static int read_file(rc_handle *handle, const char *path, struct buf *ret_why)
+{
+	if (access(path, R_OK) < 0) {
+		buf_printf(ret_why, "cannot read the RADIUS dictionary %s: %s",
+			   path, strerror(errno));
+		return -EINVAL;
+	}
+	if (rc_read_dictionary(handle, path) == 0)
+		return 0;
+	buf_printf(ret_why,
+		   "the RADIUS dictionary %s is not in radcli's format: a line "
+		   "is `ATTRIBUTE Name number type`, with string, integer, "
+		   "ipaddr, ipv6addr, ipv6prefix or date as its type (syslog "
+		   "names the line)",
+		   path);
+	return -EINVAL;
+}
+
+static int take_codes(struct radius_code *ret, rc_handle *handle,
+		      struct buf *ret_why)
+{
+	for (size_t i = 0; i < RADIUS_NAME_COUNT; i++) {
+		const struct definition *definition = &definitions[i];
+		const DICT_ATTR *found = NULL;
+
+		ret[i] = (struct radius_code){.type = definition->type};
+		if (!definition->standard)
+			found = rc_dict_findattr(handle, definition->name);
+		if (!found)
+			continue;
+		ret[i].vendor = VENDOR((uint32_t)found->value);
+		ret[i].type = (uint8_t)found->value;
+		if (found->type == PW_TYPE_STRING && ATTRID(found->value) > 0 &&
+		    ATTRID(found->value) < 256)
+			continue;
+		buf_printf(ret_why,
+			   "a RADIUS dictionary has %s as number %d of type "
+			   "%d: write `ATTRIBUTE %s %d string`",
+			   definition->name, ATTRID(found->value),
+			   (int)found->type, definition->name,
+			   definition->type);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+int radius_dictionary_load(struct radius_code ret[static RADIUS_NAME_COUNT],
+			   const char *dictionary, const char *additional,
+			   struct buf *ret_why, struct buf *ret_warnings)
+{
+	CLEANUP(destroyp) rc_handle *handle = rc_new();
+	int err = handle ? 0 : -ENOMEM;
+
+	if (err == 0 && dictionary)
+		err = read_file(handle, dictionary, ret_why);
+	if (err == 0 && additional && access(additional, F_OK) < 0)
+		buf_printf(ret_warnings,
+			   "[Radius] additional_dictionary: %s: %s; the "
+			   "attributes of SIP have their usual numbers\n",
+			   additional, strerror(errno));
+	else if (err == 0 && additional)
+		err = read_file(handle, additional, ret_why);
+	return err < 0 ? err : take_codes(ret, handle, ret_why);
+}
