@@ -34,7 +34,7 @@ static void log_lines(struct span lines)
 	struct span line;
 
 	while (span_cut(&lines, '\n', &line))
-		log_warning("%.*s", SPAN_ARG(line));
+		log_warning("RADIUS: %.*s", SPAN_ARG(line));
 }
 
 static void radius_stop(void *state)

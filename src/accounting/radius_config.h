@@ -9,8 +9,9 @@
  * radius_retries and bindaddr; the other keywords of those libraries are
  * passed over. Relative paths in it start at its own folder.
  *
- * The dictionaries are read by radcli. An attribute that none of them names
- * has its usual number, so that accounting needs no dictionary at all.
+ * The dictionaries are read by radcli (accounting/radius_dictionary.c). An
+ * attribute that none of them names has its usual number, so that accounting
+ * needs no dictionary at all.
  */
 #include <stddef.h>
 #include <stdint.h>

@@ -96,8 +96,8 @@ int radius_dictionary_load(struct radius_code ret[static RADIUS_NAME_COUNT],
 		err = read_file(handle, dictionary, ret_why);
 	if (err == 0 && additional && access(additional, F_OK) < 0)
 		buf_printf(ret_warnings,
-			   "[Radius] additional_dictionary: %s: %s; the "
-			   "attributes of SIP have their usual numbers\n",
+			   "additional_dictionary: %s: %s; the attributes "
+			   "of SIP have their usual numbers\n",
 			   additional, strerror(errno));
 	else if (err == 0 && additional)
 		err = read_file(handle, additional, ret_why);

@@ -8,7 +8,8 @@ import subprocess
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 # Where the build leaves them, and where Meson itself puts them.
-FOLDERS = {"media-dispatcher": "src/dispatcher", "media-relay": "src/relay", "mediaproxy": "src/ctl"}
+FOLDERS = {"media-dispatcher": "src/dispatcher", "media-relay": "src/relay", "mediaproxy": "src/ctl",
+           "deliver": "tests/e2e/programs"}
 
 
 def program(name):
