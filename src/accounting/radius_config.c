@@ -63,8 +63,7 @@ static int copy(struct reader *reader, char *to, size_t size, struct span text)
 {
 	if (text.len >= size)
 		return refuse(reader, "a text is too long", (struct span){0});
-	memcpy(to, text.ptr, text.len);
-	to[text.len] = '\0';
+	(void)snprintf(to, size, "%.*s", SPAN_ARG(text));
 	return 0;
 }
 

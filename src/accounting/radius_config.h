@@ -45,7 +45,7 @@ struct radius_config {
  *                    there is no error
  * @param ret_why     On -EINVAL one line: what is wrong, and what to write
  * @param ret_warnings  Lines, each with its newline
- * @return 0 or -EINVAL
+ * @return 0, -EINVAL or -ENOMEM
  */
 int radius_config_load(struct radius_config *ret, const char *path,
 		       const char *dictionary, struct buf *ret_why,

@@ -85,11 +85,19 @@ static int take_codes(struct radius_code *ret, rc_handle *handle,
 	return 0;
 }
 
+/* Without options rc_destroy() forgets the name of the dictionary. */
+static rc_handle *new_handle(void)
+{
+	rc_handle *handle = rc_new();
+
+	return handle ? rc_config_init(handle) : NULL;
+}
+
 int radius_dictionary_load(struct radius_code ret[static RADIUS_NAME_COUNT],
 			   const char *dictionary, const char *additional,
 			   struct buf *ret_why, struct buf *ret_warnings)
 {
-	CLEANUP(destroyp) rc_handle *handle = rc_new();
+	CLEANUP(destroyp) rc_handle *handle = new_handle();
 	int err = handle ? 0 : -ENOMEM;
 
 	if (err == 0 && dictionary)

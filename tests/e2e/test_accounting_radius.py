@@ -1,5 +1,6 @@
 """Accounting to RADIUS: what a real FreeRADIUS gets, and what happens when it does not."""
 
+import contextlib
 import time
 
 import pytest
@@ -93,8 +94,10 @@ class Bench:
         return deliver.start() if started else deliver
 
     def close(self):
-        for end in reversed(self._ends):
-            end()
+        """End everything, even if one of them did not end well."""
+        with contextlib.ExitStack() as stack:
+            for end in self._ends:
+                stack.callback(end)
 
 
 @pytest.fixture
