@@ -8,8 +8,6 @@ import pytest
 
 from mp.radius import Deliver
 
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount a file system")
-
 
 def record(number, size=0):
     return {"call_id": "call-%d" % number, "record_id": "r%d" % number, "padding": "x" * size}
@@ -34,7 +32,7 @@ def lines_of(path):
         return [json.loads(line)["call_id"] for line in file]
 
 
-@needs_root
+@pytest.mark.root  # to mount a file system
 def test_a_full_disk_loses_no_record_and_leaves_no_half_line(tmp_path, tiny):
     path = tiny / "accounting.json"
     deliver = make_deliver(tmp_path, path).start()
