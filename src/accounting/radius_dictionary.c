@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <radcli/radcli.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -38,9 +39,49 @@ static void destroyp(rc_handle **handle)
 		rc_destroy(*handle);
 }
 
-/* radcli gives its reason, with the line, to syslog alone. */
+static void fclosep(FILE **file)
+{
+	if (*file)
+		fclose(*file);
+}
+
+static bool is_type(const char *word)
+{
+	static const char *const types[] = {
+		"string",   "integer",    "ipaddr", "ipv4addr",
+		"ipv6addr", "ipv6prefix", "date"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
+		if (strcmp(word, types[i]) == 0)
+			return true;
+	return false;
+}
+
+/* radcli gives its reason to syslog alone. This finds what is most likely: an
+ * attribute of a type that it does not know, as dictionaries of FreeRADIUS
+ * have. 0: it is something else, or stands in an included file. */
+static unsigned line_that_is_wrong(const char *path)
+{
+	CLEANUP(fclosep) FILE *file = fopen(path, "re");
+	char text[256], name[256], number[256], type[256];
+
+	for (unsigned line = 1; file && fgets(text, sizeof(text), file);
+	     line++) {
+		if (strncmp(text, "ATTRIBUTE", 9) != 0)
+			continue;
+		text[strcspn(text, "#")] = '\0';
+		if (sscanf(text, "%*s %255s %255s %255s", name, number, type) <
+			    3 ||
+		    strlen(name) > NAME_LENGTH || !is_type(type))
+			return line;
+	}
+	return 0;
+}
+
 static int read_file(rc_handle *handle, const char *path, struct buf *ret_why)
 {
+	unsigned line;
+
 	if (access(path, R_OK) < 0) {
 		buf_printf(ret_why, "cannot read the RADIUS dictionary %s: %s",
 			   path, strerror(errno));
@@ -48,12 +89,17 @@ static int read_file(rc_handle *handle, const char *path, struct buf *ret_why)
 	}
 	if (rc_read_dictionary(handle, path) == 0)
 		return 0;
+	line = line_that_is_wrong(path);
 	buf_printf(ret_why,
-		   "the RADIUS dictionary %s is not in radcli's format: a line "
-		   "is `ATTRIBUTE Name number type`, with string, integer, "
-		   "ipaddr, ipv6addr, ipv6prefix or date as its type (syslog "
-		   "names the line)",
-		   path);
+		   "the RADIUS dictionary %s is not in radcli's format", path);
+	if (line > 0)
+		buf_printf(ret_why,
+			   ", line %u: write `ATTRIBUTE NAME NUMBER TYPE` with "
+			   "string, integer, ipaddr, ipv6addr, ipv6prefix or "
+			   "date as its type",
+			   line);
+	else
+		buf_printf(ret_why, ": radcli tells syslog which line it is");
 	return -EINVAL;
 }
 

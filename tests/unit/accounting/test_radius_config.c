@@ -145,9 +145,14 @@ static void test_what_is_wrong_is_said_in_one_line(void **state)
 	file_write(folder, "servers", "b hidden\n");
 	refuses(folder, "acctserver a\nservers servers\n",
 		"write `a SECRET` into");
-	file_write(folder, "dictionary", "ATTRIBUTE Class 25 octets\n");
+	file_write(folder, "dictionary",
+		   "# one\nATTRIBUTE A 1 string # x\n"
+		   "ATTRIBUTE Class 25 octets\n");
 	refuses(folder, "acctserver a:1:hidden\ndictionary dictionary\n",
-		"not in radcli's format");
+		"not in radcli's format, line 3: write `ATTRIBUTE");
+	file_write(folder, "dictionary", "VALUE x\n");
+	refuses(folder, "acctserver a:1:hidden\ndictionary dictionary\n",
+		"format: radcli tells syslog");
 }
 
 static void test_an_unknown_keyword_is_warned_of(void **state)
