@@ -20,7 +20,9 @@ struct session_report {
 	struct span record_id;         /* of a final record of ours */
 	bool has_start_time;
 	bool timed_out;
-	struct span json; /* the object, as it came */
+	bool all_streams_ice; /* of `expired`: each was a candidate of ICE that
+				 was not selected */
+	struct span json;     /* the object, as it came */
 };
 
 /** The report lives for this call only. */

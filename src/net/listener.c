@@ -5,15 +5,13 @@
 #include <event2/event_struct.h>
 #include <stdbool.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "net/loop_event.h"
+#include "net/unix_file.h"
 
 #define BACKLOG 4096
 #define PAUSE_US (100 * US_PER_MS)
@@ -30,11 +28,7 @@ struct listener {
 	bool accepting; /* inside accept_ready(), which frees what was freed
 			   there */
 	bool dead;
-
-	/* UNIX: the file that is ours */
-	struct sockaddr_un path;
-	dev_t device;
-	ino_t inode;
+	struct unix_file file; /* of UNIX */
 };
 
 /* Out of descriptors or memory: the clients wait in the backlog. */
@@ -166,96 +160,28 @@ int listener_new_tcp(struct listener **ret, struct loop *loop,
 	return r;
 }
 
-/*
- * Remove a socket file on which nobody listens.
- *
- * @return 0, -EADDRINUSE, or -ENOTSOCK if the file is something else
- */
-static int remove_stale(const struct sockaddr_un *path)
-{
-	struct stat st;
-	CLEANUP(closep) int fd = -1;
-
-	if (lstat(path->sun_path, &st) < 0)
-		return errno == ENOENT ? 0 : -errno;
-	if (!S_ISSOCK(st.st_mode))
-		return -ENOTSOCK;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return -errno;
-	if (connect(fd, (const struct sockaddr *)path, sizeof(*path)) == 0)
-		return -EADDRINUSE;
-	if (errno == ENOENT)
-		return 0;
-	if (errno != ECONNREFUSED)
-		return -EADDRINUSE; /* a full backlog, another type, no right */
-	return unlink(path->sun_path) < 0 && errno != ENOENT ? -errno : 0;
-}
-
-/* The file is there with nobody's rights until owner and mode are right. */
-static int bind_with_mode(int fd, const struct sockaddr_un *path, mode_t mode,
-			  gid_t group)
-{
-	mode_t before = umask(0777);
-	int r = bind(fd, (const struct sockaddr *)path, sizeof(*path));
-	int error = errno;
-
-	umask(before);
-	if (r < 0)
-		return -error;
-	if (listen(fd, BACKLOG) == 0 &&
-	    (group == (gid_t)-1 ||
-	     lchown(path->sun_path, (uid_t)-1, group) == 0) &&
-	    chmod(path->sun_path, mode) == 0)
-		return 0;
-	error = errno;
-	unlink(path->sun_path);
-	return -error;
-}
-
 int listener_new_unix(struct listener **ret, struct loop *loop,
 		      const char *path, mode_t mode, gid_t group,
 		      listener_h *handler, void *arg)
 {
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	CLEANUP(closep) int fd = -1;
-	struct stat st;
+	struct unix_file file;
+	CLEANUP(closep)
+	int fd = unix_file_bind(&file, SOCK_STREAM, path);
 	int r;
 
-	if (strlen(path) >= sizeof(address.sun_path))
-		return -ENAMETOOLONG;
-	memcpy(address.sun_path, path, strlen(path));
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
-		return -errno;
-	r = remove_stale(&address);
+		return fd;
+	r = listen(fd, BACKLOG) < 0 ? -errno
+				    : unix_file_open_to(&file, mode, group);
 	if (r == 0)
-		r = bind_with_mode(fd, &address, mode, group);
-	if (r < 0)
-		return r;
-	r = start_listening(ret, loop, fd, handler, arg);
+		r = start_listening(ret, loop, fd, handler, arg);
 	if (r < 0) {
-		unlink(path);
+		unix_file_remove(&file);
 		return r;
 	}
 	fd = -1;
-	(*ret)->path = address;
-	if (lstat(path, &st) == 0) {
-		(*ret)->device = st.st_dev;
-		(*ret)->inode = st.st_ino;
-	}
+	(*ret)->file = file;
 	return 0;
-}
-
-/* Not the file of a successor that has taken the name over. */
-static void remove_own_file(const struct listener *listener)
-{
-	const char *path = listener->path.sun_path;
-	struct stat st;
-
-	if (path[0] && lstat(path, &st) == 0 && st.st_ino == listener->inode &&
-	    st.st_dev == listener->device)
-		unlink(path);
 }
 
 struct listener *listener_free(struct listener *listener)
@@ -264,7 +190,7 @@ struct listener *listener_free(struct listener *listener)
 		return NULL;
 	event_del(&listener->readable);
 	event_del(&listener->pause);
-	remove_own_file(listener);
+	unix_file_remove(&listener->file);
 	close(listener->fd);
 	listener->dead = true;
 	if (!listener->accepting)

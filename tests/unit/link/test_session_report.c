@@ -19,11 +19,12 @@ static void note(const struct session_report *report, void *arg)
 	seen->count++;
 	if (seen->count < 10)
 		snprintf(seen->text + len, sizeof(seen->text) - len,
-			 "%.*s/%.*s/%.*s/%.*s%s%s ", SPAN_ARG(report->call_id),
-			 SPAN_ARG(report->from_tag), SPAN_ARG(report->to_tag),
-			 SPAN_ARG(report->dialog_id),
+			 "%.*s/%.*s/%.*s/%.*s%s%s%s ",
+			 SPAN_ARG(report->call_id), SPAN_ARG(report->from_tag),
+			 SPAN_ARG(report->to_tag), SPAN_ARG(report->dialog_id),
 			 report->has_start_time ? "+" : "",
-			 report->timed_out ? "!" : "");
+			 report->timed_out ? "!" : "",
+			 report->all_streams_ice ? "ice" : "");
 }
 
 static void test_an_object_is_read_with_what_matters(void **state)
@@ -40,6 +41,24 @@ static void test_an_object_is_read_with_what_matters(void **state)
 			note, &seen),
 		0);
 	assert_string_equal(seen.text, "c/f/t/1:2+! ");
+}
+
+static void test_that_all_streams_were_candidates_is_read(void **state)
+{
+	struct seen seen = {0};
+
+	(void)state;
+	assert_int_equal(
+		session_report_decode(SPAN("{\"call_id\": \"c\", "
+					   "\"all_streams_ice\": true}"),
+				      note, &seen),
+		0);
+	assert_int_equal(
+		session_report_decode(SPAN("{\"call_id\": \"d\", "
+					   "\"all_streams_ice\": false}"),
+				      note, &seen),
+		0);
+	assert_string_equal(seen.text, "c///ice d/// ");
 }
 
 static void test_nulls_and_missing_keys_read_as_empty(void **state)
@@ -194,6 +213,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_an_object_is_read_with_what_matters),
+		cmocka_unit_test(test_that_all_streams_were_candidates_is_read),
 		cmocka_unit_test(test_nulls_and_missing_keys_read_as_empty),
 		cmocka_unit_test(test_escapes_become_bytes_of_utf8),
 		cmocka_unit_test(test_a_list_is_read_object_by_object),
