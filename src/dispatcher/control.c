@@ -52,6 +52,20 @@ static void write_sessions(struct json_writer *w,
 	json_u64(w, "listed_elsewhere", events->not_listed);
 }
 
+static void write_dialogs(struct json_writer *w, const struct dialog_end *ends)
+{
+	struct dialog_end_counters c = dialog_end_counts(ends);
+
+	json_object_begin(w, "dialogs");
+	json_u64(w, "requested", c.requested);
+	for (int i = 0; i < DIALOG_OUTCOME_COUNT; i++)
+		json_u64(w, dialog_outcome_name((enum dialog_outcome)i),
+			 c.outcomes[i]);
+	json_u64(w, "late_answers", c.late);
+	json_u64(w, "waiting", c.waiting);
+	json_object_end(w);
+}
+
 /* Which relays are linked, and whether they get new calls. */
 static void write_standing(struct json_writer *w, struct relay_peers *peers)
 {
@@ -127,6 +141,7 @@ static void facts(struct json_writer *w, void *arg)
 			 US_PER_S);
 	write_sessions(w, dispatcher);
 	write_requests(w, dispatcher->router);
+	write_dialogs(w, dispatcher->dialogs);
 	if (dispatcher->proxy)
 		write_proxies(w, dispatcher->proxy);
 	write_links(w, dispatcher->peers);

@@ -7,6 +7,7 @@
  * connects them.
  */
 #include "conf/conf.h"
+#include "dispatcher/dialog_end.h"
 #include "dispatcher/directory.h"
 #include "dispatcher/directory_disk.h"
 #include "dispatcher/interims.h"
@@ -30,6 +31,7 @@ struct dispatcher {
 	struct directory *directory;
 	struct directory_disk *disk;
 	struct router *router;
+	struct dialog_end *dialogs;
 	struct relay_events events;
 	struct relay_peers *peers;
 	struct interims *interims;

@@ -6,6 +6,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "dispatcher/control.h"
 #include "dispatcher/dispatcher.h"
@@ -173,6 +174,23 @@ static int find_access(const struct dispatcher *dispatcher,
 	return 0;
 }
 
+/* Open something for the SIP proxy, with its group's rights, or if the group
+ * was guessed and we may not give it to it, with everybody's. */
+static int open_to_proxy(struct dispatcher *dispatcher,
+			 struct proxy_access *access,
+			 int (*opener)(struct dispatcher *dispatcher,
+				       const struct proxy_access *access))
+{
+	bool is_named = dispatcher->conf->socket_group[0] != '\0';
+	int err = opener(dispatcher, access);
+
+	if (err == -EPERM && !is_named && access->group != (gid_t)-1) {
+		*access = (struct proxy_access){0666, (gid_t)-1, true};
+		err = opener(dispatcher, access);
+	}
+	return err;
+}
+
 static int open_proxy_socket(struct dispatcher *dispatcher,
 			     const struct proxy_access *access)
 {
@@ -182,19 +200,11 @@ static int open_proxy_socket(struct dispatcher *dispatcher,
 				dispatcher->router);
 }
 
-static int start_proxy_socket(struct dispatcher *dispatcher)
+static int start_proxy_socket(struct dispatcher *dispatcher,
+			      struct proxy_access access)
 {
-	bool is_named = dispatcher->conf->socket_group[0] != '\0';
-	struct proxy_access access;
-	int err = find_access(dispatcher, &access);
+	int err = open_to_proxy(dispatcher, &access, open_proxy_socket);
 
-	if (err < 0)
-		return err;
-	err = open_proxy_socket(dispatcher, &access);
-	if (err == -EPERM && !is_named && access.group != (gid_t)-1) {
-		access = (struct proxy_access){0666, (gid_t)-1, true};
-		err = open_proxy_socket(dispatcher, &access);
-	}
 	if (err < 0)
 		log_error("%s: [Dispatcher] socket_path: %s: %s",
 			  dispatcher->daemon->config_file,
@@ -207,11 +217,48 @@ static int start_proxy_socket(struct dispatcher *dispatcher)
 	return err;
 }
 
-static int start(struct dispatcher *dispatcher)
+static int open_dialog_socket(struct dispatcher *dispatcher,
+			      const struct proxy_access *access)
 {
-	int err = loop_new(&dispatcher->loop);
+	char path[CONF_MAX_TEXT * 2];
+	struct hash_table random = {0};
+	struct dialog_end_config config = {
+		.proxy = &dispatcher->daemon->conf->opensips,
+		.path = path,
+		.mode = access->mode,
+		.group = access->group,
+	};
+
+	daemon_runtime_path(dispatcher->daemon, "media-dispatcher.mi", path);
+	if (hash_init(&random) < 0)
+		return -ENOMEM;
+	config.first_number = (uint32_t)hash_span(&random, SPAN("dialogs"));
+	hash_done(&random);
+	return dialog_end_new(&dispatcher->dialogs, dispatcher->loop, &config);
+}
+
+/* Its own socket is where the answers come: the proxy has to write to it as to
+ * the other one. */
+static int start_dialogs(struct dispatcher *dispatcher,
+			 struct proxy_access access)
+{
+	int err = open_to_proxy(dispatcher, &access, open_dialog_socket);
 
 	if (err < 0)
+		log_error("media-dispatcher.mi, for answers from [OpenSIPS] "
+			  "socket_path = %s: %s",
+			  dispatcher->daemon->conf->opensips.socket_path,
+			  strerror(-err));
+	dispatcher->events.dialogs = dispatcher->dialogs;
+	return err;
+}
+
+static int start(struct dispatcher *dispatcher)
+{
+	struct proxy_access access;
+	int err = find_access(dispatcher, &access);
+
+	if (err < 0 || (err = loop_new(&dispatcher->loop)) < 0)
 		return err;
 	dispatcher->started_us = loop_now_us(dispatcher->loop);
 	if ((err = watch_signals(dispatcher)) < 0 ||
@@ -223,11 +270,12 @@ static int start(struct dispatcher *dispatcher)
 	    (err = relay_events_start(&dispatcher->events, dispatcher->loop,
 				      dispatcher->conf, dispatcher->directory,
 				      &dispatcher->records)) < 0 ||
+	    (err = start_dialogs(dispatcher, access)) < 0 ||
 	    (err = start_links(dispatcher)) < 0 ||
 	    (err = control_new(&dispatcher->control, dispatcher)) < 0)
 		return err;
 	/* Last, so that whoever can connect finds all the rest. */
-	return start_proxy_socket(dispatcher);
+	return start_proxy_socket(dispatcher, access);
 }
 
 /* In this order: open requests get their `error`, what calls others goes before
@@ -247,6 +295,7 @@ static void stop(struct dispatcher *dispatcher)
 	control_free(dispatcher->control);
 	if (dispatcher->loop)
 		relay_events_stop(&dispatcher->events);
+	dialog_end_free(dispatcher->dialogs);
 	router_free(dispatcher->router);
 	directory_free(dispatcher->directory);
 	directory_disk_free(dispatcher->disk);

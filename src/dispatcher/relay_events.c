@@ -171,21 +171,47 @@ static void log_expired(const struct ended *ended,
 			 log_left_out(suppressed, left_out));
 }
 
-static void expire(struct relay_events *events,
-		   struct directory_session *session)
+/*
+ * @return whether the call is over: not if it may have begun anew, and not if
+ *         this was known already
+ */
+static bool expire(struct relay_events *events,
+		   struct directory_session *session, bool timed_out)
 {
 	uint64_t now_us = loop_now_us(events->loop);
 	uint64_t asked_us = directory_session_asked_us(session);
 	bool in_doubt = asked_us > 0 && now_us - asked_us < events->doubt_us;
+	bool is_new = !directory_session_is_expired(session) ||
+		      directory_session_is_in_doubt(session);
 
 	/* Whoever removed it over an earlier link was not answered, and asks no
 	 * more. */
 	if (directory_session_was_removed(session)) {
 		directory_remove(events->directory, session);
-		return;
+		return false;
 	}
 	events->expired++;
 	directory_expire(events->directory, session, now_us, in_doubt);
+	/* A relay that stops begins nothing anew. */
+	return is_new && (!in_doubt || !timed_out);
+}
+
+/* What rang only ends by itself, and of streams that were all candidates of
+ * ICE the phones have chosen others: their call is up. */
+static void end_dialog(const struct relay_events *events,
+		       const struct session_report *report)
+{
+	const struct directory_call *call =
+		directory_find(events->directory, report->call_id);
+	const struct dialog_end_call ended = {
+		.call_id = report->call_id,
+		.dialog_id = report->dialog_id,
+		.call_id_is_shared = call && directory_call_is_live(call),
+	};
+
+	if (events->dialogs && report->dialog_id.len > 0 &&
+	    report->has_start_time && !report->all_streams_ice)
+		dialog_end(events->dialogs, &ended);
 }
 
 static void session_ended(const struct session_report *report, void *arg)
@@ -196,6 +222,7 @@ static void session_ended(const struct session_report *report, void *arg)
 	struct directory_call *call =
 		directory_find(events->directory, report->call_id);
 	struct directory_session *session = NULL;
+	bool is_over = true;
 
 	if (call && !ip_equal(directory_call_relay(call), ip)) {
 		events->expired_foreign++;
@@ -209,12 +236,14 @@ static void session_ended(const struct session_report *report, void *arg)
 						 report->to_tag);
 	(void)records_take(events->records, ip, report->json, NULL, NULL);
 	if (session) {
+		is_over = expire(events, session, report->timed_out);
 		log_expired(ended, report, "");
-		expire(events, session);
 	} else {
 		events->expired_unknown++;
 		log_expired(ended, report, ", which was not known here");
 	}
+	if (is_over)
+		end_dialog(events, report);
 }
 
 static void expired_came(struct relay_peer *peer, struct span json, void *arg)

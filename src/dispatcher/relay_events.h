@@ -6,8 +6,10 @@
  * A link that comes up brings the relay's list of sessions, and the records
  * that waited there; what is in neither was lost, and is accounted with what is
  * known here. A session that ended by itself is kept as expired until the SIP
- * proxy removes it. One log line for each thing that happened.
+ * proxy removes it, and its dialog is ended there. One log line for each thing
+ * that happened.
  */
+#include "dispatcher/dialog_end.h"
 #include "dispatcher/directory.h"
 #include "dispatcher/records.h"
 #include "link/relay_peers.h"
@@ -18,6 +20,7 @@ struct relay_events {
 	const struct conf_dispatcher *conf;
 	struct directory *directory;
 	struct records *records;
+	struct dialog_end *dialogs; /* NULL: calls are not ended at the proxy */
 	struct timer *sweep_timer;
 	/* How close before `expired` an update makes it doubtful. */
 	uint64_t doubt_us;
