@@ -350,8 +350,9 @@ static void answered(struct dialog_end *ends, struct ending *ending,
 		return;
 	}
 	if (outcome == DIALOG_OUTCOME_GARBAGE)
-		snprintf(what, sizeof(what), "its answer to %s cannot be read",
-			 form);
+		snprintf(what, sizeof(what),
+			 "its answer to %s cannot be read: %.60s", form,
+			 answer->reason);
 	else
 		snprintf(what, sizeof(what), "%s: %d %s", form, answer->code,
 			 answer->reason);

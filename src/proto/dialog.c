@@ -219,4 +219,6 @@ void dialog_answer_decode(struct span datagram, struct dialog_answer *ret)
 		decode_json(response, ret);
 	else if (!response)
 		decode_text(datagram, ret);
+	if (ret->verdict == DIALOG_GARBAGE)
+		keep_reason(ret, datagram);
 }

@@ -79,7 +79,7 @@ struct dialog_answer {
 	uint32_t number;
 	bool is_json;
 	int code;                        /* 0: there is none */
-	char reason[DIALOG_REASON_SIZE]; /* cut; "": there is none */
+	char reason[DIALOG_REASON_SIZE]; /* cut; of garbage its beginning */
 };
 
 /** Read an answer. Whatever it is, there is a verdict. */

@@ -123,8 +123,7 @@ static struct dialog_answer decode(const char *text)
 static void test_a_result_with_our_number_is_a_dialog_that_ended(void **state)
 {
 	static const char *const good[] = {
-		"{\"jsonrpc\": \"2.0\", \"result\": \"OK\", "
-		"\"id\": \"990660cd\"}",
+		"{\"result\": \"OK\", \"id\": \"990660cd\"}",
 		"{\"jsonrpc\":\"2.0\",\"result\":{},\"id\":\"990660cd\"}",
 		"{\"result\":null,\"id\":\"990660cd\"}\n",
 		"{\"result\":[],\"error\":null,\"id\":\"990660cd\"}",
@@ -233,6 +232,7 @@ static void test_anything_else_is_garbage(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof(garbage) / sizeof(garbage[0]); i++)
 		assert_int_equal(decode(garbage[i]).verdict, DIALOG_GARBAGE);
+	assert_string_equal(decode("who are you?\n").reason, "who are you?\n");
 }
 
 static void test_a_long_reason_is_cut(void **state)
