@@ -14,6 +14,7 @@ from mp import programs
 from mp.kamailio import ENGAGE, USE
 from mp.opensips import OpenSips
 from mp.phone import talk
+from mp.proxy import Call
 from mp.records import record
 from mp.wait import wait_for
 from test_kamailio import SipCall
@@ -106,6 +107,19 @@ def test_a_dispatcher_that_was_away_when_the_call_expired_ends_it(proxied):
     call.callee.finish()
     call.caller.finish()
     wait_dialogs(proxied, requested=1, ended=1)
+
+
+def test_many_calls_that_end_together_are_all_asked_for(proxied):
+    """More than a datagram socket holds. Kamailio has none of these dialogs."""
+    proxied.kamailio(ENGAGE)
+    media = "audio:%s:5000:sendrecv:ice=no" % proxied.network.caller.ip
+    clients = [proxied.client() for _ in range(2)]
+    calls = [Call(*clients, dialog_id="%d:%d" % (number, number + 1)) for number in range(200)]
+    for call in calls:
+        assert call.offer(media).ok and call.answer(media).ok
+    wait_dialogs(proxied, requested=200, not_found=200)
+    for call in calls:
+        assert call.remove() == "removed"
 
 
 def test_a_relay_that_stops_has_its_calls_ended(proxied):
