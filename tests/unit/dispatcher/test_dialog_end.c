@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -80,6 +79,12 @@ static void request_came(int fd, void *arg)
 		loop_stop(s->loop);
 }
 
+static void listen_again(struct scene *s)
+{
+	assert_int_equal(
+		watch_new(&s->watch, s->loop, s->proxy, request_came, s), 0);
+}
+
 static void proxy_starts(struct scene *s)
 {
 	struct sockaddr_un at;
@@ -88,8 +93,7 @@ static void proxy_starts(struct scene *s)
 	assert_true(s->proxy >= 0);
 	assert_int_equal(unix_address(s->conf.socket_path, &at), 0);
 	assert_int_equal(bind(s->proxy, (struct sockaddr *)&at, sizeof(at)), 0);
-	assert_int_equal(
-		watch_new(&s->watch, s->loop, s->proxy, request_came, s), 0);
+	listen_again(s);
 }
 
 static void proxy_stops(struct scene *s)
@@ -489,8 +493,7 @@ static void test_a_full_socket_is_tried_again(void **state)
 	assert_int_equal(dialog_end_counts(s->ends).waiting, 2);
 	while (recv(s->proxy, &byte, 1, MSG_DONTWAIT) == 1)
 		;
-	assert_int_equal(
-		watch_new(&s->watch, s->loop, s->proxy, request_came, s), 0);
+	listen_again(s);
 	s->answers_all = true;
 	expect(s, DIALOG_OUTCOME_ENDED, 2);
 }
@@ -558,8 +561,7 @@ static void test_a_proxy_that_hangs_holds_up_nobody_for_long(void **state)
 	expect(s, DIALOG_OUTCOME_SILENT, 1000);
 	/* It goes on, with all that has come to it at once. */
 	s->answers_all = true;
-	assert_int_equal(
-		watch_new(&s->watch, s->loop, s->proxy, request_came, s), 0);
+	listen_again(s);
 	end(s, "3078:1789");
 	expect(s, DIALOG_OUTCOME_ENDED, 2);
 	assert_int_equal(dialog_end_counts(s->ends).late, s->count - 2);
@@ -581,48 +583,31 @@ static void test_a_socket_of_ours_that_cannot_be_made_is_told(void **state)
 	assert_null(s->ends);
 }
 
-static void test_the_proxys_group_may_answer(void **state)
-{
-	struct scene *s = *state;
-	struct stat st;
-
-	s->config.mode = 0660;
-	s->config.group = getgid();
-	start(s, CONF_MI_AUTO);
-	assert_int_equal(stat(s->path, &st), 0);
-	assert_int_equal(st.st_mode & 07777, 0660);
-	assert_int_equal(st.st_gid, getgid());
-}
-
-#define SCENE_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		SCENE_TEST(test_a_decimal_is_ended_by_its_did),
-		SCENE_TEST(
-			test_what_is_not_found_by_its_did_is_ended_by_call_id),
-		SCENE_TEST(test_a_shared_call_id_ends_nothing),
-		SCENE_TEST(test_a_pair_is_asked_of_kamailio_first),
-		SCENE_TEST(test_a_pair_is_asked_as_text_when_json_is_not_known),
-		SCENE_TEST(
-			test_a_pair_is_asked_as_text_when_json_gets_no_answer),
-		SCENE_TEST(test_a_proxy_that_was_exchanged_is_found_again),
-		SCENE_TEST(test_a_format_that_is_set_is_the_only_one),
-		SCENE_TEST(test_an_error_is_final),
-		SCENE_TEST(test_garbage_ends_nothing_and_harms_nothing),
-		SCENE_TEST(test_silence_has_an_end),
-		SCENE_TEST(test_an_answer_to_somebody_else_is_dropped),
-		SCENE_TEST(test_a_proxy_without_a_socket_costs_nothing),
-		SCENE_TEST(test_what_is_no_dialog_id_is_not_asked_for),
-		SCENE_TEST(test_a_full_socket_is_tried_again),
-		SCENE_TEST(test_a_socket_that_stays_full_is_given_up),
-		SCENE_TEST(
-			test_ten_thousand_at_once_are_ended_one_after_the_other),
-		SCENE_TEST(test_a_proxy_that_knows_text_alone_ends_many_too),
-		SCENE_TEST(test_a_proxy_that_hangs_holds_up_nobody_for_long),
-		SCENE_TEST(test_a_socket_of_ours_that_cannot_be_made_is_told),
-		SCENE_TEST(test_the_proxys_group_may_answer),
+		T(test_a_decimal_is_ended_by_its_did),
+		T(test_what_is_not_found_by_its_did_is_ended_by_call_id),
+		T(test_a_shared_call_id_ends_nothing),
+		T(test_a_pair_is_asked_of_kamailio_first),
+		T(test_a_pair_is_asked_as_text_when_json_is_not_known),
+		T(test_a_pair_is_asked_as_text_when_json_gets_no_answer),
+		T(test_a_proxy_that_was_exchanged_is_found_again),
+		T(test_a_format_that_is_set_is_the_only_one),
+		T(test_an_error_is_final),
+		T(test_garbage_ends_nothing_and_harms_nothing),
+		T(test_silence_has_an_end),
+		T(test_an_answer_to_somebody_else_is_dropped),
+		T(test_a_proxy_without_a_socket_costs_nothing),
+		T(test_what_is_no_dialog_id_is_not_asked_for),
+		T(test_a_full_socket_is_tried_again),
+		T(test_a_socket_that_stays_full_is_given_up),
+		T(test_ten_thousand_at_once_are_ended_one_after_the_other),
+		T(test_a_proxy_that_knows_text_alone_ends_many_too),
+		T(test_a_proxy_that_hangs_holds_up_nobody_for_long),
+		T(test_a_socket_of_ours_that_cannot_be_made_is_told),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
