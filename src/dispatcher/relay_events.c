@@ -55,6 +55,21 @@ static void session_listed(struct relay_peer *peer,
 			    log_left_out(suppressed, left_out));
 }
 
+/* What rang only ends by itself, and of streams that were all candidates of
+ * ICE the phones have chosen others: their call is up. */
+static void end_dialog(const struct relay_events *events, struct span call_id,
+		       struct span dialog_id, bool is_shared)
+{
+	const struct dialog_end_call ended = {
+		.call_id = call_id,
+		.dialog_id = dialog_id,
+		.call_id_is_shared = is_shared,
+	};
+
+	if (events->dialogs && dialog_id.len > 0)
+		dialog_end(events->dialogs, &ended);
+}
+
 /* All that is left of a session is what went through here: when it was
  * answered, and by when its relay was gone. */
 static void account_lost(struct relay_events *events,
@@ -85,6 +100,10 @@ static void account_lost(struct relay_events *events,
 		(void)records_take(events->records,
 				   directory_session_relay(session),
 				   buf_span(&json), NULL, NULL);
+	/* Other legs of its call may be up: its Call-ID ends nothing. */
+	if (statistics.has_start_time)
+		end_dialog(events, statistics.call_id, statistics.dialog_id,
+			   /* is_shared= */ true);
 }
 
 static void session_lost(const struct directory_session *session, void *arg)
@@ -196,24 +215,6 @@ static bool expire(struct relay_events *events,
 	return is_new && (!in_doubt || !timed_out);
 }
 
-/* What rang only ends by itself, and of streams that were all candidates of
- * ICE the phones have chosen others: their call is up. */
-static void end_dialog(const struct relay_events *events,
-		       const struct session_report *report)
-{
-	const struct directory_call *call =
-		directory_find(events->directory, report->call_id);
-	const struct dialog_end_call ended = {
-		.call_id = report->call_id,
-		.dialog_id = report->dialog_id,
-		.call_id_is_shared = call && directory_call_is_live(call),
-	};
-
-	if (events->dialogs && report->dialog_id.len > 0 &&
-	    report->has_start_time && !report->all_streams_ice)
-		dialog_end(events->dialogs, &ended);
-}
-
 static void session_ended(const struct session_report *report, void *arg)
 {
 	const struct ended *ended = arg;
@@ -222,7 +223,7 @@ static void session_ended(const struct session_report *report, void *arg)
 	struct directory_call *call =
 		directory_find(events->directory, report->call_id);
 	struct directory_session *session = NULL;
-	bool is_over = true;
+	bool is_over = !report->was_removed;
 
 	if (call && !ip_equal(directory_call_relay(call), ip)) {
 		events->expired_foreign++;
@@ -236,14 +237,17 @@ static void session_ended(const struct session_report *report, void *arg)
 						 report->to_tag);
 	(void)records_take(events->records, ip, report->json, NULL, NULL);
 	if (session) {
-		is_over = expire(events, session, report->timed_out);
+		is_over = expire(events, session, report->timed_out) && is_over;
 		log_expired(ended, report, "");
 	} else {
 		events->expired_unknown++;
 		log_expired(ended, report, ", which was not known here");
 	}
-	if (is_over)
-		end_dialog(events, report);
+	if (is_over && report->has_start_time && !report->all_streams_ice) {
+		call = directory_find(events->directory, report->call_id);
+		end_dialog(events, report->call_id, report->dialog_id,
+			   call && directory_call_is_live(call));
+	}
 }
 
 static void expired_came(struct relay_peer *peer, struct span json, void *arg)

@@ -33,6 +33,8 @@ static int report(const json_t *object, struct span json,
 		.has_start_time =
 			json_is_number(json_object_get(object, "start_time")),
 		.timed_out = json_is_true(json_object_get(object, "timed_out")),
+		.was_removed = span_equal(text_of(object, "end_reason"),
+					  SPAN("removed")),
 		.all_streams_ice = json_is_true(
 			json_object_get(object, "all_streams_ice")),
 		.json = json,

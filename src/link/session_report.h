@@ -20,6 +20,7 @@ struct session_report {
 	struct span record_id;         /* of a final record of ours */
 	bool has_start_time;
 	bool timed_out;
+	bool was_removed;     /* it was the reply to a remove */
 	bool all_streams_ice; /* of `expired`: each was a candidate of ICE that
 				 was not selected */
 	struct span json;     /* the object, as it came */
