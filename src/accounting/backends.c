@@ -7,6 +7,7 @@
 static const struct backend *const backends[] = {
 	&radius_backend,
 	&file_backend,
+	&database_backend,
 	NULL,
 };
 
