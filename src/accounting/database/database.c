@@ -14,7 +14,7 @@ static int database_start(void **ret_state, const struct backend_config *config,
 	const struct conf_database *conf = &config->conf->database;
 	CLEANUP(buf_done) struct buf why = {0};
 	const struct driver *driver;
-	struct writer *writer;
+	struct writer *writer = NULL;
 	struct dburi uri;
 	int err = dburi_parse(&uri, span_of(conf->dburi), &why);
 

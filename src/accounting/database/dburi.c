@@ -47,17 +47,22 @@ static int decode(char ret[static CONF_MAX_TEXT], struct span text)
 	return 0;
 }
 
+static const char *const scheme_names[] = {
+	[DBURI_MYSQL] = "mysql",   [DBURI_POSTGRES] = "postgres",
+	[DBURI_SQLITE] = "sqlite", [DBURI_MSSQL] = "mssql",
+	[DBURI_SYBASE] = "sybase", [DBURI_FIREBIRD] = "firebird",
+	[DBURI_MAXDB] = "maxdb",   [DBURI_ODBC] = "odbc",
+};
+
+const char *dburi_scheme_name(enum dburi_scheme scheme)
+{
+	return scheme_names[scheme];
+}
+
 static int parse_scheme(enum dburi_scheme *ret, struct span name)
 {
-	static const char *const names[] = {
-		[DBURI_MYSQL] = "mysql",   [DBURI_POSTGRES] = "postgres",
-		[DBURI_SQLITE] = "sqlite", [DBURI_MSSQL] = "mssql",
-		[DBURI_SYBASE] = "sybase", [DBURI_FIREBIRD] = "firebird",
-		[DBURI_MAXDB] = "maxdb",
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-		if (span_equal(name, span_of(names[i]))) {
+	for (size_t i = 0; i < ARRAY_SIZE(scheme_names); i++)
+		if (span_equal(name, span_of(scheme_names[i]))) {
 			*ret = (enum dburi_scheme)i;
 			return 0;
 		}
@@ -228,10 +233,10 @@ int dburi_parse(struct dburi *ret, struct span text, struct buf *ret_why)
 		return refuse(ret_why, "too long, or with a NUL in it");
 	if (!span_cut(&text, ':', &scheme))
 		return refuse(ret_why, "there is no scheme");
-	if (span_equal(scheme, SPAN("odbc")))
-		return parse_data_source(ret, text, ret_why);
 	if (parse_scheme(&uri.scheme, scheme) < 0)
 		return refuse(ret_why, "the scheme is unknown");
+	if (uri.scheme == DBURI_ODBC)
+		return parse_data_source(ret, text, ret_why);
 	if (!span_starts_with(text, SPAN("//")))
 		return refuse(ret_why, "there is no // after the scheme");
 	text = span_make(text.ptr + 2, text.len - 2);

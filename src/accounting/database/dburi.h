@@ -47,3 +47,6 @@ struct dburi {
  * @return 0 or -EINVAL
  */
 int dburi_parse(struct dburi *ret, struct span text, struct buf *ret_why);
+
+/** As a dburi begins. */
+const char *dburi_scheme_name(enum dburi_scheme scheme);

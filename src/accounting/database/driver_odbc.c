@@ -172,18 +172,6 @@ static void odbc_close(struct connection *c)
 	free(c);
 }
 
-static const char *dialect_name(enum dburi_scheme scheme)
-{
-	static const char *const names[] = {
-		[DBURI_MYSQL] = "mysql",   [DBURI_POSTGRES] = "postgres",
-		[DBURI_SQLITE] = "sqlite", [DBURI_MSSQL] = "mssql",
-		[DBURI_SYBASE] = "sybase", [DBURI_FIREBIRD] = "firebird",
-		[DBURI_MAXDB] = "maxdb",   [DBURI_ODBC] = "ansi",
-	};
-
-	return names[scheme];
-}
-
 static enum fault dial(struct connection *c, const struct dburi *uri,
 		       struct buf *ret_why)
 {
@@ -231,7 +219,10 @@ static enum fault odbc_open(struct connection **ret_connection,
 
 	if (!c)
 		return FAULT_LATER;
-	c->dialect = dialect_find(dialect_name(uri->scheme));
+	/* Of a data source it is known when the server says what it is. */
+	c->dialect = dialect_find(uri->scheme == DBURI_ODBC
+					  ? "ansi"
+					  : dburi_scheme_name(uri->scheme));
 	c->env = make_env();
 	if (c->env &&
 	    SQL_SUCCEEDED(SQLAllocHandle(SQL_HANDLE_DBC, c->env, &c->dbc)))

@@ -83,13 +83,25 @@ static void add(struct buf *out, const char *name, const char *value)
 	buf_add(out, SPAN("};"));
 }
 
+static unsigned port_of(const struct dburi *uri)
+{
+	return uri->port ? uri->port : servers[uri->scheme].port;
+}
+
 static void add_place(struct buf *out, const struct dburi *uri)
 {
-	unsigned port = uri->port ? uri->port : servers[uri->scheme].port;
-
 	add(out, "SERVER", uri->host);
-	buf_printf(out, "PORT=%u;", port);
+	buf_printf(out, "PORT=%u;", port_of(uri));
 	add(out, "DATABASE", uri->database);
+}
+
+static void add_built(struct buf *out, const char *name,
+		      const struct buf *value)
+{
+	if (buf_failed(value))
+		out->failed = true;
+	else
+		add(out, name, value->data);
 }
 
 /* host/port:database in one; a database of this machine has no host. */
@@ -98,21 +110,17 @@ static void add_firebird_place(struct buf *out, const struct dburi *uri)
 	CLEANUP(buf_done) struct buf place = {0};
 
 	if (uri->host[0])
-		buf_printf(&place, "%s/%u:", uri->host,
-			   uri->port ? uri->port
-				     : servers[DBURI_FIREBIRD].port);
+		buf_printf(&place, "%s/%u:", uri->host, port_of(uri));
 	buf_printf(&place, "%s", uri->database);
-	if (buf_failed(&place))
-		out->failed = true;
-	else
-		add(out, "DBNAME", place.data);
+	add_built(out, "DBNAME", &place);
 }
 
 static void add_maxdb_place(struct buf *out, const struct dburi *uri)
 {
-	buf_printf(out, "SERVERNODE={%s:%u};",
-		   is_plain(uri->host) ? uri->host : "",
-		   uri->port ? uri->port : servers[DBURI_MAXDB].port);
+	CLEANUP(buf_done) struct buf node = {0};
+
+	buf_printf(&node, "%s:%u", uri->host, port_of(uri));
+	add_built(out, "SERVERNODE", &node);
 	add(out, "SERVERDB", uri->database);
 }
 

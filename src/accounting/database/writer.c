@@ -140,48 +140,62 @@ static enum fault run_definition(struct writer *w,
 static void tell(struct writer *w, const struct definition *definition,
 		 const struct buf *why)
 {
-	CLEANUP(buf_done) struct buf line = {0};
+	CLEANUP(buf_done) struct buf reason = {0};
+	CLEANUP(buf_done) struct buf sql = {0};
 
 	if (w->told)
 		return;
 	w->told = true;
-	reason_add(&line, buf_span(why), w->uri.password);
-	log_error("accounting to the database waits for the table %s, which "
-		  "cannot be made: %s. Let somebody with the rights CREATE and "
-		  "ALTER run: %s;%s%s%s",
-		  w->names->sessions_table, line.data ? line.data : "",
-		  definition->table.data, definition->index.len > 0 ? " " : "",
-		  definition->index.len > 0 ? definition->index.data : "",
-		  definition->index.len > 0 ? ";" : "");
+	reason_add(&reason, buf_span(why), w->uri.password);
+	buf_printf(&sql, "%s;", definition->table.data);
+	if (definition->index.len > 0)
+		buf_printf(&sql, " %s;", definition->index.data);
+	log_error("accounting waits for the table %s, which cannot be made: "
+		  "%s. Let somebody with the rights CREATE and ALTER run: %s",
+		  w->names->sessions_table, reason.data ? reason.data : "",
+		  sql.data ? sql.data : "");
+}
+
+/* Without its index it does as well, but slower. */
+static void tell_incomplete(const struct writer *w, const struct buf *why)
+{
+	CLEANUP(buf_done) struct buf reason = {0};
+
+	reason_add(&reason, buf_span(why), w->uri.password);
+	log_warning("accounting uses the table %s, whose making ended in: %s",
+		    w->names->sessions_table, reason.data ? reason.data : "");
 }
 
 static enum fault create_table(struct writer *w, struct buf *why)
 {
 	CLEANUP(definition_done) struct definition definition = {0};
 	CLEANUP(buf_done) struct buf create_why = {0};
-	enum fault fault;
+	enum fault made, fault;
 
 	dialect_create_table(&definition.table, dialect_of(w), w->names);
 	dialect_create_index(&definition.index, dialect_of(w), w->names);
+	buf_reset(why);
 	if (buf_failed(&definition.table) || buf_failed(&definition.index))
 		return FAULT_LATER;
-	fault = run_definition(w, &definition, &create_why);
-	if (fault == FAULT_NONE)
-		log_info("made the table %s", w->names->sessions_table);
-	if (fault == FAULT_LOST) {
+	made = run_definition(w, &definition, &create_why);
+	if (made == FAULT_LOST || made == FAULT_LATER) {
 		buf_add(why, buf_span(&create_why));
-		return FAULT_LOST;
+		return made;
 	}
-	buf_reset(why);
-	/* Somebody else may have made it just now. */
+	/* Whether we made it, or somebody else just now. */
 	fault = w->driver->prepare(w->connection, w->names, &w->widths, why);
-	if (fault != FAULT_NO_TABLE)
-		return fault;
-	tell(w, &definition, &create_why);
-	buf_reset(why);
-	buf_printf(why, "there is no table %s, and it cannot be made: ",
-		   w->names->sessions_table);
-	buf_add(why, buf_span(&create_why));
+	if (fault == FAULT_NO_TABLE) {
+		tell(w, &definition, &create_why);
+		buf_reset(why);
+		buf_printf(why, "there is no table %s, and it cannot be made: ",
+			   w->names->sessions_table);
+		buf_add(why, buf_span(&create_why));
+	}
+	if (fault == FAULT_NONE && made == FAULT_NONE)
+		log_info("accounting made the table %s",
+			 w->names->sessions_table);
+	if (fault == FAULT_NONE && made != FAULT_NONE)
+		tell_incomplete(w, &create_why);
 	return fault;
 }
 
@@ -406,18 +420,6 @@ static enum fault write_batch(struct writer *w, struct delivery *batch,
 	return write_each(w, batch, count, why);
 }
 
-static const char *scheme_name(const struct writer *w)
-{
-	static const char *const names[] = {
-		[DBURI_MYSQL] = "mysql",   [DBURI_POSTGRES] = "postgres",
-		[DBURI_SQLITE] = "sqlite", [DBURI_MSSQL] = "mssql",
-		[DBURI_SYBASE] = "sybase", [DBURI_FIREBIRD] = "firebird",
-		[DBURI_MAXDB] = "maxdb",   [DBURI_ODBC] = "odbc",
-	};
-
-	return names[w->uri.scheme];
-}
-
 int writer_write(struct writer *w, struct delivery *batch, size_t count,
 		 struct buf *ret_why)
 {
@@ -427,8 +429,8 @@ int writer_write(struct writer *w, struct delivery *batch, size_t count,
 	if (fault == FAULT_NONE)
 		return 0;
 	buf_printf(&why, "%s", why.len == 0 ? "no memory" : "");
-	buf_printf(ret_why, "%s %s%s%s: ", scheme_name(w), w->uri.host,
-		   w->uri.host[0] ? "/" : "", w->uri.database);
+	buf_printf(ret_why, "%s %s%s%s: ", dburi_scheme_name(w->uri.scheme),
+		   w->uri.host, w->uri.host[0] ? "/" : "", w->uri.database);
 	reason_add(ret_why, buf_span(&why), w->uri.password);
 	if (fault == FAULT_NO_TABLE)
 		w->ready = false;

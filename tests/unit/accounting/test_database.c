@@ -252,6 +252,23 @@ static void test_the_same_record_is_stored_once(void **state)
 	assert_rows(scene, COUNT, "1");
 }
 
+static void test_a_record_is_known_by_its_id_not_by_its_text(void **state)
+{
+	struct scene *scene = *state;
+
+	add(scene, "1", SPAN("call"), SPAN("to"));
+	add(scene, "2", SPAN("call"), SPAN("to"));
+	deliver_well(scene);
+	change(scene,
+	       "update media_sessions set info = '{\"record_id\":\"2\"}' where "
+	       "to_tag = 'to;2'; update media_sessions set info = "
+	       "'{\"record_id\": \"22\"}' where to_tag = 'to'");
+	deliver_one(scene, "2", SPAN("call"), SPAN("to"));
+	assert_rows(scene, TO_TAGS, "to to;2");
+	deliver_one(scene, "1", SPAN("call"), SPAN("to"));
+	assert_rows(scene, TO_TAGS, "to to;2 to;3");
+}
+
 static void test_another_session_of_the_same_key_gets_a_number(void **state)
 {
 	struct scene *scene = *state;
@@ -464,6 +481,32 @@ static void test_a_dburi_that_is_wrong_does_not_start(void **state)
 	assert_null(strstr(why.data, "hush"));
 }
 
+/* A server that has no transactions for definitions, and whose second one
+ * fails. */
+static enum fault run_no_index(struct connection *c, const char *sql,
+			       struct buf *ret_why)
+{
+	if (!strstr(sql, "index"))
+		return driver_sqlite.run(c, sql, ret_why);
+	buf_printf(ret_why, "no right to make an index");
+	return FAULT_DENIED;
+}
+
+static const struct dialect *dialect_of_no_index(const struct connection *c)
+{
+	static const struct fault_code no_faults[] = {{NULL, 0, FAULT_NONE}};
+	static const struct dialect plain = {
+		.name = "plain",
+		.id = "integer primary key",
+		.blob = "blob",
+		.faults = no_faults,
+		.charset = CHARSET_ASCII,
+		.null_is_key = true,
+	};
+
+	return &plain;
+}
+
 /* A driver that is SQLite's, but whose next commit is done and not answered:
  * the connection broke in between. */
 static enum fault commit_and_lose(struct connection *c, struct buf *ret_why)
@@ -512,6 +555,21 @@ test_a_commit_whose_answer_was_lost_is_not_stored_twice(void **state)
 	assert_rows(scene, TO_TAGS, "to to;2 to;3 NULL");
 }
 
+static void test_a_table_without_its_index_is_used(void **state)
+{
+	struct driver lame = driver_sqlite;
+	struct scene *scene = *state;
+
+	lame.run = run_no_index;
+	lame.dialect = dialect_of_no_index;
+	add(scene, "1", SPAN("call"), SPAN(""));
+	add(scene, "2", SPAN("call"), SPAN(""));
+	add(scene, "1", SPAN("call"), SPAN(""));
+	write_with(scene, &lame, 0);
+	/* As servers have it for which NULL is a key. */
+	assert_rows(scene, TO_TAGS, "NULL ;2");
+}
+
 static void test_a_database_that_is_locked_is_tried_later(void **state)
 {
 	struct scene *scene = *state;
@@ -540,6 +598,7 @@ int main(void)
 		TEST(test_names_of_the_configuration_are_used),
 		TEST(test_a_table_of_the_original_keeps_its_rows),
 		TEST(test_the_same_record_is_stored_once),
+		TEST(test_a_record_is_known_by_its_id_not_by_its_text),
 		TEST(test_another_session_of_the_same_key_gets_a_number),
 		TEST(test_without_a_to_tag_it_is_null_and_looked_for_first),
 		TEST(test_more_sessions_of_a_key_than_numbers_are_told_by_their_id),
@@ -554,6 +613,7 @@ int main(void)
 		TEST(test_what_is_no_database_is_down),
 		TEST(test_a_dburi_that_is_wrong_does_not_start),
 		TEST(test_a_commit_whose_answer_was_lost_is_not_stored_twice),
+		TEST(test_a_table_without_its_index_is_used),
 		TEST(test_a_database_that_is_locked_is_tried_later),
 	};
 

@@ -64,6 +64,7 @@ static void test_each_scheme_is_known(void **state)
 	assert_int_equal(parsed("sybase://h/d").scheme, DBURI_SYBASE);
 	assert_int_equal(parsed("firebird://h/d").scheme, DBURI_FIREBIRD);
 	assert_int_equal(parsed("maxdb://h/d").scheme, DBURI_MAXDB);
+	assert_string_equal(dburi_scheme_name(DBURI_MAXDB), "maxdb");
 }
 
 static void test_percent_is_decoded_in_user_and_password(void **state)
@@ -197,7 +198,7 @@ static void test_connection_strings_of_each_server(void **state)
 		      "DRIVER={Firebird};DBNAME=h/3050:/srv/d.fdb;"
 		      "CHARSET=UTF8;UID=u;PWD=p;");
 	assert_string("maxdb://u:p@h/d",
-		      "DRIVER={MaxDB};SERVERNODE={h:7210};SERVERDB=d;UID=u;"
+		      "DRIVER={MaxDB};SERVERNODE=h:7210;SERVERDB=d;UID=u;"
 		      "PWD=p;");
 	assert_string("odbc:cdr;UID=u;PWD=p", "DSN=cdr;UID=u;PWD=p");
 }
