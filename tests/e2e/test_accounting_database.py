@@ -3,6 +3,7 @@
 import collections
 import json
 import os
+import socket
 import sqlite3
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from mp import programs
 from mp.databases import (ORIGINAL_INDEX, ORIGINAL_TABLE, PASSWORD, USER, Deliver, MariaDB,
                           PostgreSQL, record)
-from mp.wait import wait_for
+from mp.wait import holds_for
 
 Row = collections.namedtuple("Row", "call_id from_tag to_tag info")
 
@@ -321,17 +322,13 @@ def test_a_server_that_hangs_delays_and_loses_nothing(database, make_deliver):
     database.server.freeze()
     try:
         program.send([record("r2", "two"), record("r3", "three")])
-        wait_for(lambda: asleep(program), what="deliver waits for the server")
+        holds_for(program.is_silent, 0.5, "deliver waits for the server")
     finally:
         database.server.thaw()
     outcomes, _ = program.results(2, 30.0)
     if outcomes != ["done", "done"]:
         program.deliver_until_done([record("r2", "two"), record("r3", "three")])
     assert [row.call_id for row in database.rows()] == [b"one", b"two", b"three"]
-
-
-def asleep(program):
-    return program._state() == "S"
 
 
 @on("postgres", "mariadb")
@@ -344,6 +341,29 @@ def test_a_server_that_hangs_from_the_start_is_down_in_bounded_time(database, ma
         database.server.thaw()
     assert outcomes == ["later"] and "127.0.0.1" in down
     program.deliver_until_done([record("r1", "one")])
+
+
+def test_a_server_that_never_says_a_word_is_down_in_bounded_time(make_deliver):
+    """Of those that we have no server of; Sybase's own login has no limit in FreeTDS."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        program = make_deliver("mssql://u:p@127.0.0.1:%d/cdr" % silent.getsockname()[1])
+        outcomes, down = program.deliver([record("r1")], 40.0)
+    assert outcomes == ["later"] and "imeout" in down
+
+
+@on("postgres", "mariadb")
+def test_a_table_that_is_not_like_ours_is_down_and_refuses_nothing(database, make_deliver):
+    if database.server.SCHEME == "postgres":
+        database.run("CREATE TABLE media_sessions (id SERIAL, call_id TEXT, from_tag TEXT,"
+                     " to_tag TEXT, info TEXT); GRANT ALL ON media_sessions TO " + USER)
+        why = "the column info is no bytea"
+    else:
+        database.run(ORIGINAL_TABLE)
+        database.run("ALTER TABLE media_sessions ADD COLUMN more INT NOT NULL")
+        why = "'more' doesn't have a default value"
+    outcomes, down = make_deliver(database.dburi).deliver([record("r1"), record("r2", "two")])
+    assert outcomes == ["later", "later"]
+    assert why in down
 
 
 @on("postgres", "mariadb", "sqlite")

@@ -35,6 +35,8 @@ static const struct fault_code mysql_faults[] = {
 	{NULL, 1820, FAULT_DENIED},
 	{NULL, 1290, FAULT_DENIED},
 	{NULL, 1836, FAULT_DENIED},
+	/* a column of theirs that has to have a value */
+	{NULL, 1364, FAULT_DENIED},
 	/* disk full, table full, an error of the engine, a crashed table */
 	{NULL, 3, FAULT_LATER},
 	{NULL, 28, FAULT_LATER},
@@ -69,6 +71,8 @@ static const struct fault_code mysql_faults[] = {
 	{NULL, 2026, FAULT_LOST},
 	{NULL, 2055, FAULT_LOST},
 	{NULL, 4031, FAULT_LOST},
+	/* rights and names: values are bound, so it is of no record */
+	{"42", 0, FAULT_DENIED},
 	{NULL, 0, FAULT_NONE},
 };
 
@@ -77,7 +81,9 @@ static const struct fault_code postgres_faults[] = {
 	/* no such bytes in its encoding; no such character in the server's */
 	{"22021", 0, FAULT_TEXT},
 	{"22P05", 0, FAULT_TEXT},
-	{"42501", 0, FAULT_DENIED},
+	{"42S02", 0, FAULT_NO_TABLE},
+	/* rights, names and types: values are bound, so it is of no record */
+	{"42", 0, FAULT_DENIED},
 	{"25006", 0, FAULT_DENIED},
 	/* shutdown and crash; what else an operator or the system does */
 	{"57P", 0, FAULT_LOST},

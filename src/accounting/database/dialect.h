@@ -18,7 +18,8 @@ enum fault {
 	FAULT_DUPLICATE, /* the unique index has these values already */
 	FAULT_TEXT,      /* a text that a column of this table cannot hold */
 	FAULT_NO_TABLE,
-	FAULT_DENIED, /* no permission, wrong password, read-only */
+	FAULT_DENIED, /* no permission, wrong password, read-only; or a
+			 table that is not like ours */
 	FAULT_LATER,  /* locked, full, shutting down: the connection lives */
 	FAULT_LOST,   /* the connection is gone, or never came to be */
 	FAULT_OTHER   /* unknown: perhaps of the one record */

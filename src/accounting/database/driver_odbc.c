@@ -287,6 +287,24 @@ static size_t column_width(SQLHSTMT s, SQLUSMALLINT column, size_t usual)
 	return width >= 16 && width <= 2000 ? width : usual;
 }
 
+/* PostgreSQL's driver would write the digits of the bytes into a text. */
+static enum fault check_info(const struct connection *c, SQLHSTMT s,
+			     struct buf *ret_why)
+{
+	SQLCHAR name[128];
+	SQLSMALLINT len, type, digits, nullable;
+	SQLULEN width;
+
+	if (strcmp(c->dialect->name, "postgres") != 0 ||
+	    !SQL_SUCCEEDED(SQLDescribeCol(s, 4, name, sizeof(name), &len, &type,
+					  &width, &digits, &nullable)) ||
+	    type == SQL_BINARY || type == SQL_VARBINARY ||
+	    type == SQL_LONGVARBINARY)
+		return FAULT_NONE;
+	buf_printf(ret_why, "the column %s is no bytea", name);
+	return FAULT_DENIED;
+}
+
 static enum fault look(struct connection *c, const struct conf_database *names,
 		       struct key_widths *ret_widths, struct buf *ret_why)
 {
@@ -308,6 +326,8 @@ static enum fault look(struct connection *c, const struct conf_database *names,
 			column_width(s, 2, KEY_TAG_WIDTH),
 			column_width(s, 3, KEY_TAG_WIDTH),
 		};
+	if (fault == FAULT_NONE)
+		fault = check_info(c, s, ret_why);
 	SQLFreeHandle(SQL_HANDLE_STMT, s);
 	return fault;
 }

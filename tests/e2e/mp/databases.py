@@ -261,6 +261,10 @@ class Deliver(Process):
         line, self._rest = self._rest.split(b"\n", 1)
         return line.decode("utf-8", "backslashreplace")
 
+    def is_silent(self):
+        """Whether it has written nothing that was not read."""
+        return not self._rest and not select.select([self._popen.stdout.fileno()], [], [], 0)[0]
+
     def send(self, records):
         """Give it a batch, and do not wait for what becomes of it."""
         self._popen.stdin.write("".join(r + "\n" for r in records).encode() + b"\n")
