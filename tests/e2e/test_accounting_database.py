@@ -205,6 +205,21 @@ def test_a_record_that_comes_again_is_stored_once(database, make_deliver):
 
 
 @on(*EVERY)
+def test_whenever_it_is_killed_each_record_is_stored_once(database, make_deliver):
+    batch = [record("r%d" % i, "call-%d" % (i % 40), to_tag="to" if i % 3 else None)
+             for i in range(400)]
+    for delay_ms in (0, 20, 40, 60, 90, 120):
+        program = make_deliver(database.dburi)
+        program.deliver_well([record("r0", "call-0", to_tag=None)])
+        program.send(batch)
+        holds_for(program.running, delay_ms / 1000)
+        program.kill()
+    make_deliver(database.dburi).deliver_until_done(batch, 60.0)
+    assert sorted(json.loads(row.info)["record_id"] for row in database.rows()) == sorted(
+        "r%d" % i for i in range(400))
+
+
+@on(*EVERY)
 def test_a_call_id_that_is_used_again_has_rows_of_its_own(database, make_deliver):
     batch = [record("r1"), record("r2"), record("r3"), record("r4", to_tag=None),
              record("r5", to_tag=None)]
@@ -470,6 +485,12 @@ def test_a_driver_that_is_not_installed_is_named(scheme, package, tmp_path, make
     reason = program.why_not()
     assert reason.startswith("[Database] dburi: there is no ODBC driver ")
     assert package in reason
+
+
+def test_a_password_that_the_driver_would_change_does_not_start(mariadb, make_deliver):
+    reason = make_deliver("mysql://u:word%20@127.0.0.1/cdr").why_not()
+    assert reason == ("[Database] dburi: the password ends in a space, which the ODBC drivers of "
+                      "MySQL leave out: set another one")
 
 
 def test_a_data_source_of_odbc_ini(postgres, mariadb, tmp_path, make_deliver):

@@ -122,6 +122,21 @@ static const char *find_driver(SQLHENV env, enum dburi_scheme scheme)
 	return *names;
 }
 
+/* Braces or not, the driver of MariaDB trims its values. */
+static int check_password(const struct dburi *uri, struct buf *ret_why)
+{
+	struct span password = span_of(uri->password);
+
+	if (uri->scheme != DBURI_MYSQL ||
+	    span_equal(password, span_trim(password)))
+		return 0;
+	buf_printf(ret_why,
+		   "the password %s a space, which the ODBC drivers of MySQL "
+		   "leave out: set another one",
+		   password.ptr[0] == ' ' ? "begins with" : "ends in");
+	return -EINVAL;
+}
+
 static int odbc_check(const struct dburi *uri, struct buf *ret_why)
 {
 	SQLHENV env = make_env();
@@ -142,6 +157,8 @@ static int odbc_check(const struct dburi *uri, struct buf *ret_why)
 			   odbc_string_drivers(uri->scheme)[0],
 			   odbc_string_package(uri->scheme));
 		err = -EINVAL;
+	} else {
+		err = check_password(uri, ret_why);
 	}
 	SQLFreeHandle(SQL_HANDLE_ENV, env);
 	return err;
