@@ -4,9 +4,9 @@
 #include <errno.h>
 #include <sql.h>
 #include <sqlext.h>
-#include <strings.h>
 
 #include "accounting/database/driver.h"
+#include "accounting/database/odbc_setup.h"
 #include "accounting/database/odbc_string.h"
 #include "base/cleanup.h"
 #include "base/utf8.h"
@@ -70,100 +70,6 @@ static enum fault judge(const struct connection *c, SQLHSTMT s, SQLRETURN r,
 		       : fault_of(c, SQL_HANDLE_STMT, s, ret_why);
 }
 
-static SQLHENV make_env(void)
-{
-	SQLHENV env;
-
-	if (!SQL_SUCCEEDED(
-		    SQLAllocHandle(SQL_HANDLE_ENV, SQL_NULL_HANDLE, &env)))
-		return SQL_NULL_HANDLE;
-	SQLSetEnvAttr(env, SQL_ATTR_ODBC_VERSION, (SQLPOINTER)SQL_OV_ODBC3, 0);
-	return env;
-}
-
-static bool is_installed(SQLHENV env, const char *wanted)
-{
-	SQLCHAR name[256], attributes[1024];
-	SQLSMALLINT len;
-	SQLUSMALLINT which = SQL_FETCH_FIRST;
-
-	while (SQL_SUCCEEDED(SQLDrivers(env, which, name, sizeof(name), &len,
-					attributes, sizeof(attributes),
-					&len))) {
-		if (strcasecmp((const char *)name, wanted) == 0)
-			return true;
-		which = SQL_FETCH_NEXT;
-	}
-	return false;
-}
-
-static bool is_data_source(SQLHENV env, const char *wanted)
-{
-	SQLCHAR name[256], description[256];
-	SQLSMALLINT len;
-	SQLUSMALLINT which = SQL_FETCH_FIRST;
-
-	while (SQL_SUCCEEDED(SQLDataSources(env, which, name, sizeof(name),
-					    &len, description,
-					    sizeof(description), &len))) {
-		if (strcasecmp((const char *)name, wanted) == 0)
-			return true;
-		which = SQL_FETCH_NEXT;
-	}
-	return false;
-}
-
-static const char *find_driver(SQLHENV env, enum dburi_scheme scheme)
-{
-	const char *const *names = odbc_string_drivers(scheme);
-
-	while (*names && !is_installed(env, *names))
-		names++;
-	return *names;
-}
-
-/* Braces or not, the driver of MariaDB trims its values. */
-static int check_password(const struct dburi *uri, struct buf *ret_why)
-{
-	struct span password = span_of(uri->password);
-
-	if (uri->scheme != DBURI_MYSQL ||
-	    span_equal(password, span_trim(password)))
-		return 0;
-	buf_printf(ret_why,
-		   "the password %s a space, which the ODBC drivers of MySQL "
-		   "leave out: set another one",
-		   password.ptr[0] == ' ' ? "begins with" : "ends in");
-	return -EINVAL;
-}
-
-static int odbc_check(const struct dburi *uri, struct buf *ret_why)
-{
-	SQLHENV env = make_env();
-	int err = 0;
-
-	if (!env)
-		return -ENOMEM;
-	if (uri->scheme == DBURI_ODBC) {
-		if (!is_data_source(env, uri->database)) {
-			buf_printf(ret_why,
-				   "there is no data source %s in odbc.ini",
-				   uri->database);
-			err = -EINVAL;
-		}
-	} else if (!find_driver(env, uri->scheme)) {
-		buf_printf(ret_why,
-			   "there is no ODBC driver \"%s\" in odbcinst.ini: %s",
-			   odbc_string_drivers(uri->scheme)[0],
-			   odbc_string_package(uri->scheme));
-		err = -EINVAL;
-	} else {
-		err = check_password(uri, ret_why);
-	}
-	SQLFreeHandle(SQL_HANDLE_ENV, env);
-	return err;
-}
-
 static void free_statements(struct connection *c)
 {
 	for (size_t i = 0; i < STATEMENT_COUNT; i++) {
@@ -198,7 +104,7 @@ static enum fault dial(struct connection *c, const struct dburi *uri,
 	SQLRETURN r;
 
 	if (uri->scheme != DBURI_ODBC)
-		driver = find_driver(c->env, uri->scheme);
+		driver = odbc_setup_driver(c->env, uri->scheme);
 	if (!driver) {
 		buf_printf(ret_why, "its ODBC driver has gone: %s",
 			   odbc_string_package(uri->scheme));
@@ -240,7 +146,7 @@ static enum fault odbc_open(struct connection **ret_connection,
 	c->dialect = dialect_find(uri->scheme == DBURI_ODBC
 					  ? "ansi"
 					  : dburi_scheme_name(uri->scheme));
-	c->env = make_env();
+	c->env = odbc_setup_env();
 	if (c->env &&
 	    SQL_SUCCEEDED(SQLAllocHandle(SQL_HANDLE_DBC, c->env, &c->dbc)))
 		fault = dial(c, uri, ret_why);
@@ -570,7 +476,7 @@ static void odbc_rollback(struct connection *c)
 }
 
 const struct driver driver_odbc = {
-	.check = odbc_check,
+	.check = odbc_setup_check,
 	.open = odbc_open,
 	.close = odbc_close,
 	.dialect = odbc_dialect,
