@@ -282,16 +282,6 @@ static int start_backends(struct accounting *accounting, struct buf *ret_why)
 	return err;
 }
 
-static bool is_configured(const struct accounting *accounting,
-			  struct span backend)
-{
-	for (size_t i = 0; i < accounting->backend_count; i++)
-		if (span_equal(backend,
-			       span_of(accounting->backends[i].backend->name)))
-			return true;
-	return false;
-}
-
 /* Whoever took a backend out of the configuration is to know what it leaves. */
 static void warn_of_others(const struct accounting *accounting,
 			   struct store_db *db)
@@ -303,7 +293,7 @@ static void warn_of_others(const struct accounting *accounting,
 	while (store_step(s) == SQLITE_ROW) {
 		struct span backend = store_column(s, 0);
 
-		if (!is_configured(accounting, backend))
+		if (!accounting_has_backend(accounting, backend))
 			log_warning("accounting %.*s is not configured any "
 				    "more; up to %lld records were not "
 				    "delivered to it and are forgotten with "

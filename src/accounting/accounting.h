@@ -74,12 +74,14 @@ struct accounting_query {
 	bool aside;          /* only what backends have set aside */
 	struct span backend; /* of those, for this one; empty: any */
 	int64_t before;      /* older than this place; 0: from the newest */
-	int64_t max;
+	int64_t max;         /* records */
+	size_t max_bytes;    /* enough when they have so many; 0: any number */
 };
 
 /** One row as a JSON object; for this call only. The last call has NULL:
- * err says whether all rows were there. */
-typedef void accounting_row_h(const struct span *row, int err, void *arg);
+ * err says whether all rows were there, and why, one line, if they were not. */
+typedef void accounting_row_h(const struct span *row, int err, const char *why,
+			      void *arg);
 
 /** @return 0 or -ENOMEM; else the handler is called later, and at last with
  * NULL */
@@ -87,8 +89,27 @@ int accounting_show(struct accounting *accounting,
 		    const struct accounting_query *query, accounting_row_h *row,
 		    void *arg);
 
+/**
+ * One row, {"accounting": {...}}: what accounting_write() writes, and "aside"
+ * of each backend, how many records are set aside for it now. That is on the
+ * disk; without the disk it is left out.
+ *
+ * @return 0 or -ENOMEM, as accounting_show()
+ */
+int accounting_show_status(struct accounting *accounting, accounting_row_h *row,
+			   void *arg);
+
+/** Is a backend of this name configured? */
+bool accounting_has_backend(const struct accounting *accounting,
+			    struct span name);
+/** The names of those that are, ", " between. */
+void accounting_write_names(const struct accounting *accounting,
+			    struct buf *out);
+
+/** What was marked is on disk (0), or why it is not. */
 typedef void accounting_retried_h(int err, int64_t count, void *arg);
-/** Have what was set aside tried again. backend, record_id: empty for all. */
+/** Have what was set aside for configured backends tried again. backend,
+ * record_id: empty for all. @return 0 or -ENOMEM; else the handler is called */
 int accounting_retry(struct accounting *accounting, struct span backend,
 		     struct span record_id, accounting_retried_h *retried,
 		     void *arg);

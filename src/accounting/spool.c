@@ -278,10 +278,10 @@ static sqlite3_stmt *show_records(struct store_db *db,
 		db, query->call_id.len > 0
 			    ? "SELECT seq, stored_us, json, '', '', 0"
 			      " FROM records WHERE call_id = ?1 AND seq < ?2"
-			      " ORDER BY seq DESC LIMIT ?3"
+			      " ORDER BY seq DESC"
 			    : "SELECT seq, stored_us, json, '', '', 0"
 			      " FROM records WHERE ?1 = x'' AND seq < ?2"
-			      " ORDER BY seq DESC LIMIT ?3");
+			      " ORDER BY seq DESC");
 
 	store_bind_bytes(s, 1, query->call_id);
 	return s;
@@ -294,10 +294,23 @@ static sqlite3_stmt *show_aside(struct store_db *db,
 		db, "SELECT a.seq, a.since_us, r.json, a.backend, a.reason,"
 		    " a.retry FROM set_aside a JOIN records r ON r.seq = a.seq"
 		    " WHERE (?1 = '' OR a.backend = ?1) AND a.seq < ?2"
-		    " ORDER BY a.seq DESC LIMIT ?3");
+		    " ORDER BY a.seq DESC, a.backend");
 
 	store_bind_text(s, 1, query->backend);
 	return s;
+}
+
+/* What was shown so far. */
+struct shown {
+	int64_t records, last_seq;
+	size_t bytes;
+};
+
+static bool is_enough(const struct spool_query *query,
+		      const struct shown *shown)
+{
+	return shown->records >= query->max ||
+	       (query->max_bytes > 0 && shown->bytes >= query->max_bytes);
 }
 
 int spool_show(struct store_db *db, const struct spool_query *query,
@@ -305,10 +318,10 @@ int spool_show(struct store_db *db, const struct spool_query *query,
 {
 	sqlite3_stmt *s =
 		query->aside ? show_aside(db, query) : show_records(db, query);
+	struct shown shown = {0};
 	int r;
 
 	store_bind_i64(s, 2, query->before > 0 ? query->before : INT64_MAX);
-	store_bind_i64(s, 3, query->max);
 	while ((r = store_step(s)) == SQLITE_ROW) {
 		const struct spool_row row = {
 			.seq = sqlite3_column_int64(s, 0),
@@ -319,6 +332,13 @@ int spool_show(struct store_db *db, const struct spool_query *query,
 			.retry = sqlite3_column_int(s, 5) != 0,
 		};
 
+		if (row.seq != shown.last_seq && is_enough(query, &shown)) {
+			sqlite3_reset(s);
+			return SQLITE_OK;
+		}
+		shown.records += row.seq != shown.last_seq;
+		shown.last_seq = row.seq;
+		shown.bytes += row.json.len;
 		handler(&row, arg);
 	}
 	return r == SQLITE_DONE ? SQLITE_OK : r;

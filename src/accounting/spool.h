@@ -73,7 +73,8 @@ struct spool_query {
 	struct span backend; /* what was set aside for it; empty: all records */
 	bool aside;          /* only what was set aside, for any backend */
 	int64_t before;      /* only records before this place; 0: the newest */
-	int64_t max;
+	int64_t max;         /* records */
+	size_t max_bytes;    /* enough when they have so many; 0: any number */
 };
 
 struct spool_row {
@@ -84,6 +85,8 @@ struct spool_row {
 };
 typedef void spool_row_h(const struct spool_row *row, void *arg);
 
-/** The newest first. */
+/** The newest first. A record that several backends have set aside comes with
+ * all its rows or not at all, so that whoever asks for what stands before it
+ * misses none. */
 int spool_show(struct store_db *db, const struct spool_query *query,
 	       spool_row_h *handler, void *arg);

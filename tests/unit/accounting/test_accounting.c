@@ -85,9 +85,10 @@ static void until_taken(int count)
 	scene_until(&stage.scene, all_taken, &count);
 }
 
-static void row(const struct span *text, int err, void *arg)
+static void row(const struct span *text, int err, const char *why, void *arg)
 {
 	(void)arg;
+	(void)why;
 	assert_int_equal(err, 0);
 	if (!text) {
 		stage.shown = true;
@@ -211,8 +212,10 @@ static void test_an_unknown_backend_is_refused_by_name(void **state)
 	buf_done(&why);
 }
 
-static void ignore_row(const struct span *text, int err, void *arg)
+static void ignore_row(const struct span *text, int err, const char *why,
+		       void *arg)
 {
+	(void)why;
 	(void)text;
 	(void)err;
 	*(bool *)arg = true;
