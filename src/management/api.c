@@ -42,20 +42,6 @@ static void answer_error(struct http_request *http, int status, const char *why)
 	answer_json(http, status, &out);
 }
 
-static void answer_version(const struct management_api *api,
-			   struct http_request *http)
-{
-	CLEANUP(buf_done) struct buf out = {0};
-	struct json_writer w = json_writer_over(&out);
-
-	json_object_begin(&w, NULL);
-	if (api->handlers.name)
-		json_text(&w, "name", api->handlers.name);
-	json_text(&w, "version", MEDIAPROXY_VERSION);
-	json_object_end(&w);
-	answer_json(http, 200, &out);
-}
-
 static void request_finished(struct management_request *request)
 {
 	struct management_api *api = request->owner;
@@ -63,13 +49,54 @@ static void request_finished(struct management_request *request)
 	if (request->out.len == 0 && !buf_failed(&request->out))
 		answer_error(request->http, 503, "no answer");
 	else
-		answer_json(request->http, 200, &request->out);
+		answer_json(request->http,
+			    request->status ? request->status : 200,
+			    &request->out);
 	api->open--;
 	request_free(request);
 }
 
+/* What the API answers by itself */
+
+static void answer_version(struct management_request *request, void *arg)
+{
+	const char *name = request->handlers->name;
+	struct json_writer *w = management_request_item(request);
+
+	(void)arg;
+	json_object_begin(w, NULL);
+	if (name)
+		json_text(w, "name", name);
+	json_text(w, "version", MEDIAPROXY_VERSION);
+	json_object_end(w);
+	management_request_finish(request);
+}
+
+static void put_forwarding(struct management_request *request, void *arg)
+{
+	const struct management_handlers *handlers = request->handlers;
+	CLEANUP(buf_done) struct buf why = {0};
+	int r = handlers->set_forwarding(management_request_body(request), &why,
+					 arg);
+
+	if (r < 0)
+		management_request_refuse(request, r == -EINVAL ? 400 : 503,
+					  why.data ? why.data
+						   : "out of memory");
+	else
+		handlers->forwarding(request, arg);
+}
+
+/* Paths */
+
+struct route {
+	const char *path, *method;
+	enum request_form form;
+	management_request_h *handler; /* NULL: this daemon has it not */
+};
+
 static void ask(struct management_api *api, struct http_request *http,
-		enum request_form form, management_request_h *handler)
+		const struct route *route)
 {
 	const char *call_id = http_parameter(http, "call_id");
 	struct management_request *request;
@@ -78,8 +105,8 @@ static void ask(struct management_api *api, struct http_request *http,
 		answer_error(http, 503, "too many requests are open");
 		return;
 	}
-	request = request_new(form, request_finished, api);
-	if (!request || (call_id && handler == api->handlers.sessions &&
+	request = request_new(route->form, request_finished, api);
+	if (!request || (call_id && route->handler == api->handlers.sessions &&
 			 request_set_call_id(request, span_of(call_id)) < 0)) {
 		request_free(request);
 		answer_error(http, 503, "out of memory");
@@ -90,56 +117,56 @@ static void ask(struct management_api *api, struct http_request *http,
 	request->handlers_arg = api->arg;
 	list_add_tail(&api->requests, &request->link);
 	api->open++;
-	handler(request, api->arg);
+	route->handler(request, api->arg);
 }
 
-static void put_forwarding(struct management_api *api,
-			   struct http_request *http)
+/* "only GET and PUT are allowed here", or that there is nothing here. */
+static void refuse(struct http_request *http, const struct route *routes,
+		   size_t count)
 {
 	CLEANUP(buf_done) struct buf why = {0};
-	int r = api->handlers.set_forwarding(http_body(http), &why, api->arg);
+	int allowed = 0;
 
-	if (r < 0)
-		answer_error(http, r == -EINVAL ? 400 : 503,
-			     why.data ? why.data : "out of memory");
+	for (size_t i = 0; i < count; i++)
+		if (routes[i].handler &&
+		    strcmp(routes[i].path, http_path(http)) == 0)
+			buf_printf(&why, "%s %s", allowed++ ? " and" : "only",
+				   routes[i].method);
+	buf_printf(&why, " %s allowed here", allowed > 1 ? "are" : "is");
+	if (allowed == 0)
+		answer_error(http, 404, "no such path");
 	else
-		ask(api, http, REQUEST_OBJECT, api->handlers.forwarding);
-}
-
-static void forwarding(struct management_api *api, struct http_request *http)
-{
-	const char *method = http_method(http);
-
-	if (strcmp(method, "GET") == 0)
-		ask(api, http, REQUEST_OBJECT, api->handlers.forwarding);
-	else if (strcmp(method, "PUT") == 0)
-		put_forwarding(api, http);
-	else
-		answer_error(http, 405, "only GET and PUT are allowed here");
+		answer_error(http, 405, why.data ? why.data : "out of memory");
 }
 
 static void api_request(struct http_request *http, void *arg)
 {
 	struct management_api *api = arg;
-	const char *path = http_path(http);
-	bool summary = strcmp(path, "/api/v1/summary") == 0;
-	bool sessions = strcmp(path, "/api/v1/sessions") == 0;
-	bool version = strcmp(path, "/api/v1/version") == 0;
+	const struct management_handlers *h = &api->handlers;
+	const struct route routes[] = {
+		{"/api/v1/version", "GET", REQUEST_OBJECT, answer_version},
+		{"/api/v1/summary", "GET",
+		 h->facts ? REQUEST_RELAYS : REQUEST_OBJECT, h->summary},
+		{"/api/v1/sessions", "GET", REQUEST_ARRAY, h->sessions},
+		{"/api/v1/forwarding", "GET", REQUEST_OBJECT, h->forwarding},
+		{"/api/v1/forwarding", "PUT", REQUEST_OBJECT,
+		 h->set_forwarding ? put_forwarding : NULL},
+		{"/api/v1/history", "GET", REQUEST_ARRAY, h->history},
+		{"/api/v1/accounting", "GET", REQUEST_OBJECT, h->accounting},
+		{"/api/v1/accounting/set-aside", "GET", REQUEST_ARRAY,
+		 h->set_aside},
+		{"/api/v1/accounting/retry", "PUT", REQUEST_OBJECT, h->retry},
+	};
 
-	if (api->handlers.forwarding && strcmp(path, "/api/v1/forwarding") == 0)
-		forwarding(api, http);
-	else if (!summary && !sessions && !version)
-		answer_error(http, 404, "no such path");
-	else if (strcmp(http_method(http), "GET") != 0)
-		answer_error(http, 405, "only GET is allowed here");
-	else if (version)
-		answer_version(api, http);
-	else if (sessions)
-		ask(api, http, REQUEST_ARRAY, api->handlers.sessions);
-	else
-		ask(api, http,
-		    api->handlers.facts ? REQUEST_RELAYS : REQUEST_OBJECT,
-		    api->handlers.summary);
+	for (size_t i = 0; i < ARRAY_SIZE(routes); i++) {
+		if (!routes[i].handler ||
+		    strcmp(http_path(http), routes[i].path) != 0 ||
+		    strcmp(http_method(http), routes[i].method) != 0)
+			continue;
+		ask(api, http, &routes[i]);
+		return;
+	}
+	refuse(http, routes, ARRAY_SIZE(routes));
 }
 
 int management_api_new(struct management_api **ret, struct loop *loop,

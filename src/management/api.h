@@ -13,6 +13,15 @@
  *     PUT /api/v1/forwarding          {"forwarding": "tc"} changes it, and is
  *                                     answered as GET; 400 or 503 if not
  *
+ *     GET /api/v1/history             a dispatcher: an array of records, newest
+ *                                     first; ?call_id=, ?before=, ?limit=
+ *     GET /api/v1/accounting          what its backends do
+ *     GET /api/v1/accounting/set-aside
+ *                                     an array of what they have refused;
+ *                                     ?backend=, ?before=, ?limit=
+ *     PUT /api/v1/accounting/retry    has that tried again: all of it, or by
+ *                                     "backend" and "record_id"
+ *
  * Everything else: 404 or 405 with {"error": ...}.
  */
 #include "management/request.h"

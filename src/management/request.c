@@ -6,6 +6,7 @@
 #include "base/cleanup.h"
 #include "management/json_scan.h"
 #include "management/request_internal.h"
+#include "net/http_server.h"
 
 struct management_request *
 request_new(enum request_form form, request_finished_h *finished, void *owner)
@@ -161,6 +162,56 @@ bool management_request_wants(const struct management_request *request,
 bool management_request_is_wanted(const struct management_request *request)
 {
 	return request->finished_h != NULL;
+}
+
+const char *management_request_parameter(struct management_request *request,
+					 const char *name)
+{
+	return request->http ? http_parameter(request->http, name) : NULL;
+}
+
+int management_request_number(struct management_request *request,
+			      const char *name, uint64_t min, uint64_t max,
+			      uint64_t *ret)
+{
+	const char *text = management_request_parameter(request, name);
+	CLEANUP(buf_done) struct buf why = {0};
+	uint64_t value;
+
+	if (!text)
+		return 0;
+	if (span_to_u64(span_of(text), max, &value) == 0 && value >= min) {
+		*ret = value;
+		return 0;
+	}
+	buf_printf(&why, "%s: a whole number from %llu to %llu is needed", name,
+		   (unsigned long long)min, (unsigned long long)max);
+	management_request_refuse(request, 400,
+				  why.data ? why.data : "out of memory");
+	return -EINVAL;
+}
+
+struct span management_request_body(const struct management_request *request)
+{
+	return request->http ? http_body(request->http) : span_make(NULL, 0);
+}
+
+void management_request_refuse(struct management_request *request, int status,
+			       const char *why)
+{
+	struct json_writer w = json_writer_over(&request->out);
+
+	if (!request->finished_h) {
+		request_free(request);
+		return;
+	}
+	buf_reset(&request->out);
+	json_object_begin(&w, NULL);
+	json_text(&w, "error", why);
+	json_object_end(&w);
+	request->status = status;
+	request->finished = true;
+	request->finished_h(request);
 }
 
 void management_request_finish(struct management_request *request)

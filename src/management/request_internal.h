@@ -30,6 +30,7 @@ struct management_request {
 		*finished_h; /* NULL: nobody is interested any more */
 	void *owner;         /* text: the client; API: the api */
 	void *http;          /* API: struct http_request */
+	int status;          /* API: refused with this; 0: answered */
 	bool closes;         /* text: the connection ends with it */
 };
 
