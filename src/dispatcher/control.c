@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "dispatcher/control_records.h"
 #include "dispatcher/survey.h"
 #include "management/api.h"
 #include "management/text.h"
@@ -147,6 +148,7 @@ static void facts(struct json_writer *w, void *arg)
 	write_links(w, dispatcher->peers);
 	if (control->text)
 		write_management(w, control->text);
+	accounting_write(dispatcher->records.accounting, w);
 }
 
 /* Questions */
@@ -165,10 +167,39 @@ static void sessions(struct management_request *request, void *arg)
 	surveys_sessions(control->surveys, request);
 }
 
+static struct accounting *accounting_of(const struct control *control)
+{
+	return control->dispatcher->records.accounting;
+}
+
+static void history(struct management_request *request, void *arg)
+{
+	control_show_history(accounting_of(arg), request);
+}
+
+static void accounting(struct management_request *request, void *arg)
+{
+	control_show_accounting(accounting_of(arg), request);
+}
+
+static void set_aside(struct management_request *request, void *arg)
+{
+	control_show_set_aside(accounting_of(arg), request);
+}
+
+static void retry(struct management_request *request, void *arg)
+{
+	control_retry(accounting_of(arg), request);
+}
+
 static const struct management_handlers handlers = {
 	.name = "media-dispatcher",
 	.summary = summary,
 	.sessions = sessions,
+	.history = history,
+	.accounting = accounting,
+	.set_aside = set_aside,
+	.retry = retry,
 	.facts = facts,
 };
 
