@@ -11,6 +11,9 @@
 #include "net/http_client.h"
 
 #define TIMEOUT_S 10
+/* What stands for itself in a query (RFC 3986, section 2.3). */
+#define UNRESERVED                                                             \
+	"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
 
 static bool is_nobody(int error)
 {
@@ -41,6 +44,7 @@ static int ask(struct question *q, const struct api_target *target)
 {
 	static const char *const names[] = {"media-dispatcher.ctl",
 					    "media-relay.ctl"};
+	size_t end = target->dispatcher_only ? 1 : ARRAY_SIZE(names);
 	int rc = -ENOENT;
 
 	if (target->socket) {
@@ -48,8 +52,7 @@ static int ask(struct question *q, const struct api_target *target)
 			       target->socket);
 		return ask_one(q);
 	}
-	for (size_t i = target->relay_only;
-	     i < ARRAY_SIZE(names) && is_nobody(rc); i++) {
+	for (size_t i = target->relay_only; i < end && is_nobody(rc); i++) {
 		(void)snprintf(q->socket, sizeof(q->socket), "%s/%s",
 			       target->runtime_dir, names[i]);
 		rc = ask_one(q);
@@ -76,7 +79,8 @@ static int ask_for_json(const char *command, struct question *q,
 	json_error_t error;
 	int rc = ask(q, target);
 
-	if (is_nobody(rc) && !target->socket && !target->relay_only)
+	if (is_nobody(rc) && !target->socket && !target->relay_only &&
+	    !target->dispatcher_only)
 		return ctl_fail(command,
 				"nobody listens at %s/media-dispatcher.ctl or "
 				"media-relay.ctl: is a daemon running here?",
@@ -116,38 +120,81 @@ int api_put(const char *command, const struct api_target *target,
 	return ask_for_json(command, &q, target, ret);
 }
 
+void api_add_parameter(struct buf *path, const char *name, const char *value)
+{
+	bool is_first = !path->data || !strchr(path->data, '?');
+
+	buf_printf(path, "%c%s=", is_first ? '?' : '&', name);
+	for (const char *c = value; *c; c++)
+		if (strchr(UNRESERVED, *c))
+			buf_char(path, *c);
+		else
+			buf_printf(path, "%%%02X", (unsigned char)*c);
+}
+
+/* What getopt_long() gives for the first of the options that not every
+ * subcommand has. */
+#define FIRST_MORE 256
+
+static void take_more(const struct api_options *o, int c)
+{
+	const struct api_more_option *option = &o->more[c - FIRST_MORE];
+
+	if (option->value)
+		*option->value = optarg;
+	else
+		*option->flag = true;
+}
+
+/* @return 0 to go on, or an exit status + 1 */
+static int take_option(const char *command, const char *help, int argc,
+		       char **argv, int c, struct api_options *o)
+{
+	switch (c) {
+	case 's':
+		o->target.socket = optarg;
+		return 0;
+	case 'r':
+		o->target.runtime_dir = optarg;
+		return 0;
+	case 'j':
+		o->json = true;
+		return 0;
+	case 'h':
+		(void)fputs(help, stdout);
+		return CTL_OK + 1;
+	default:
+		if (c < FIRST_MORE)
+			return ctl_bad_option(command, argc, argv) + 1;
+		take_more(o, c);
+		return 0;
+	}
+}
+
 int api_read_options(const char *command, const char *help, int argc,
 		     char **argv, struct api_options *o)
 {
-	static const struct option options[] = {
+	struct option options[5 + API_MAX_MORE_OPTIONS] = {
 		{"socket", required_argument, NULL, 's'},
 		{"runtime-dir", required_argument, NULL, 'r'},
 		{"json", no_argument, NULL, 'j'},
 		{"help", no_argument, NULL, 'h'},
-		{NULL, 0, NULL, 0},
 	};
+	int rc = 0;
 	int c;
 
+	for (size_t i = 0; i < o->more_count; i++)
+		options[4 + i] = (struct option){
+			.name = o->more[i].name,
+			.has_arg = o->more[i].value ? required_argument
+						    : no_argument,
+			.val = FIRST_MORE + (int)i,
+		};
 	opterr = 0;
-	while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-		switch (c) {
-		case 's':
-			o->target.socket = optarg;
-			break;
-		case 'r':
-			o->target.runtime_dir = optarg;
-			break;
-		case 'j':
-			o->json = true;
-			break;
-		case 'h':
-			(void)fputs(help, stdout);
-			return CTL_OK + 1;
-		default:
-			return ctl_bad_option(command, argc, argv) + 1;
-		}
-	}
-	return 0;
+	while (rc == 0 &&
+	       (c = getopt_long(argc, argv, "h", options, NULL)) != -1)
+		rc = take_option(command, help, argc, argv, c, o);
+	return rc;
 }
 
 int api_print_text(const char *command, const struct buf *text)

@@ -12,16 +12,28 @@ struct api_target {
 	const char *runtime_dir; /* media-dispatcher.ctl first, then
 				    media-relay.ctl */
 	bool relay_only;         /* media-relay.ctl alone */
+	bool dispatcher_only;    /* media-dispatcher.ctl alone */
 };
+
+/** An option that not every subcommand has. */
+struct api_more_option {
+	const char *name;
+	const char **value; /* set to what is given with it; or NULL: */
+	bool *flag;         /* it is given */
+};
+#define API_MAX_MORE_OPTIONS 8
 
 /** What the subcommands have in common that show what a daemon says. */
 struct api_options {
 	struct api_target target;
 	bool json;
+	const struct api_more_option *more;
+	size_t more_count;
 };
 
 /**
- * Read --socket, --runtime-dir, --json and --help; optind is behind them.
+ * Read --socket, --runtime-dir, --json and --help, and what more there is;
+ * optind is behind them.
  *
  * @return 0 to go on, or an exit status + 1
  */
@@ -39,6 +51,9 @@ int api_get(const char *command, const struct api_target *target,
 /** The same for a PUT of some JSON, up to 1 KiB. */
 int api_put(const char *command, const struct api_target *target,
 	    const char *path, const json_t *body, json_t **ret);
+
+/** Add a parameter to a path, with what it needs of escapes. */
+void api_add_parameter(struct buf *path, const char *name, const char *value);
 
 /** Print what a daemon said, as JSON or as text. @return CTL_OK or CTL_FAILED
  */

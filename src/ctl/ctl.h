@@ -26,6 +26,8 @@ struct ctl_command {
 int ctl_certs(int argc, char **argv);
 int ctl_summary(int argc, char **argv);
 int ctl_sessions(int argc, char **argv);
+int ctl_history(int argc, char **argv);
+int ctl_accounting(int argc, char **argv);
 int ctl_relay(int argc, char **argv);
 int ctl_call(int argc, char **argv);
 int ctl_bench(int argc, char **argv);

@@ -11,6 +11,9 @@
 static const struct ctl_command commands[] = {
 	{"summary", ctl_summary, "what a dispatcher and its relays are doing"},
 	{"sessions", ctl_sessions, "the calls that are going on"},
+	{"history", ctl_history, "the calls that have ended"},
+	{"accounting", ctl_accounting,
+	 "what becomes of their records; what was refused"},
 	{"relay", ctl_relay,
 	 "what of a relay's media the kernel forwards; change it"},
 	{"call", ctl_call, "make a test call and say how its media fared"},

@@ -1,5 +1,5 @@
 /** @file ctl/show.c */
-#include "ctl/show.h"
+#include "ctl/show_internal.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -8,17 +8,17 @@
 #include "ctl/api.h"
 #include "ctl/table.h"
 
-static double number_of(const json_t *object, const char *key)
+double show_number(const json_t *object, const char *key)
 {
 	return json_number_value(json_object_get(object, key));
 }
 
-static json_int_t integer_of(const json_t *object, const char *key)
+json_int_t show_integer(const json_t *object, const char *key)
 {
 	return json_integer_value(json_object_get(object, key));
 }
 
-/* "audio 3, video 1": the members that are not zero. */
+/* "audio 3, video 1": the members that are neither zero nor false. */
 static void add_counts(struct buf *out, const json_t *counts)
 {
 	const char *key, *separator = "";
@@ -28,7 +28,9 @@ static void add_counts(struct buf *out, const json_t *counts)
 	{
 		char text[64];
 
-		if (json_is_number(value) && json_number_value(value) == 0)
+		if ((json_is_number(value) && json_number_value(value) == 0) ||
+		    json_is_false(value) || json_is_array(value) ||
+		    json_is_object(value))
 			continue;
 		buf_printf(out, "%s%s %s", separator, key,
 			   api_text(counts, key, text));
@@ -36,7 +38,7 @@ static void add_counts(struct buf *out, const json_t *counts)
 	}
 }
 
-static const char *text_or_nothing(const struct buf *buf)
+const char *show_buf(const struct buf *buf)
 {
 	return buf->data ? buf->data : "";
 }
@@ -50,18 +52,18 @@ static void add_relay_row(struct table *table, const json_t *relay)
 	bool silent = !json_object_get(relay, "uptime");
 
 	if (!silent) {
-		api_format_duration(&uptime, number_of(relay, "uptime"));
+		api_format_duration(&uptime, show_number(relay, "uptime"));
 		add_counts(&streams, json_object_get(relay, "stream_count"));
-		api_format_rate(&rate, number_of(relay, "bps_relayed"));
+		api_format_rate(&rate, show_number(relay, "bps_relayed"));
 	}
 	table_cell(table, "%s", api_text(relay, "ip", text[0]));
 	table_cell(table, "%s", api_text(relay, "status", text[1]));
 	table_cell(table, "%s", api_text(relay, "version", text[2]));
-	table_cell(table, "%s", text_or_nothing(&uptime));
+	table_cell(table, "%s", show_buf(&uptime));
 	table_cell(table, "%s", api_text(relay, "session_count", text[3]));
-	table_cell(table, "%s", text_or_nothing(&rate));
+	table_cell(table, "%s", show_buf(&rate));
 	table_cell(table, "%s", api_text(relay, "engine", text[4]));
-	table_cell(table, "%s", text_or_nothing(&streams));
+	table_cell(table, "%s", show_buf(&streams));
 }
 
 static int longest_key(const json_t *object)
@@ -195,9 +197,9 @@ void show_forwarding(struct buf *out, const json_t *forwarding)
 		   "\n%" JSON_INTEGER_FORMAT " flows installed, to "
 		   "%" JSON_INTEGER_FORMAT " addresses by %" JSON_INTEGER_FORMAT
 		   " next hops\n",
-		   integer_of(forwarding, "flows"),
-		   integer_of(forwarding, "destinations"),
-		   integer_of(forwarding, "hops"));
+		   show_integer(forwarding, "flows"),
+		   show_integer(forwarding, "destinations"),
+		   show_integer(forwarding, "hops"));
 	add_counts(&kernel, json_object_get(forwarding, "kernel"));
 	if (kernel.len == 0)
 		return;
@@ -226,17 +228,18 @@ static void add_session_cells(struct table *table, const json_t *session)
 	char text[3][64];
 
 	if (json_object_get(session, "duration"))
-		api_format_duration(&duration, number_of(session, "duration"));
+		api_format_duration(&duration,
+				    show_number(session, "duration"));
 	table_cell(table, "%s", api_text(session, "call_id", text[0]));
 	table_cell(table, "%s", api_text(session, "from_uri", text[1]));
 	table_cell(table, "%s", api_text(session, "to_uri", text[2]));
 	table_cell(table, "%s",
 		   json_is_null(json_object_get(session, "start_time"))
 			   ? "not yet"
-			   : text_or_nothing(&duration));
+			   : show_buf(&duration));
 }
 
-static void add_stream_cells(struct table *table, const json_t *stream)
+void show_stream_cells(struct table *table, const json_t *stream)
 {
 	char text[6][64];
 
@@ -247,11 +250,11 @@ static void add_stream_cells(struct table *table, const json_t *stream)
 	table_cell(table, "%s", api_text(stream, "caller_remote", text[4]));
 	table_cell(table, "%s", api_text(stream, "callee_remote", text[5]));
 	table_cell(table, "%" JSON_INTEGER_FORMAT " / %" JSON_INTEGER_FORMAT,
-		   integer_of(stream, "caller_packets"),
-		   integer_of(stream, "callee_packets"));
+		   show_integer(stream, "caller_packets"),
+		   show_integer(stream, "callee_packets"));
 }
 
-static void add_empty_cells(struct table *table, int count)
+void show_empty_cells(struct table *table, int count)
 {
 	for (int i = 0; i < count; i++)
 		table_cell(table, "%s", "");
@@ -265,12 +268,12 @@ static void add_session(struct table *table, const json_t *session)
 
 	add_session_cells(table, session);
 	if (json_array_size(streams) == 0)
-		add_empty_cells(table, 6);
+		show_empty_cells(table, SHOW_STREAM_CELLS);
 	json_array_foreach(streams, i, stream)
 	{
 		if (i > 0)
-			add_empty_cells(table, 4);
-		add_stream_cells(table, stream);
+			show_empty_cells(table, 4);
+		show_stream_cells(table, stream);
 	}
 }
 

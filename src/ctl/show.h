@@ -25,3 +25,17 @@ void show_sessions(struct buf *out, const json_t *sessions, const char *filter);
 
 /** Does a session's call-id, caller or callee contain the filter? */
 bool show_session_matches(const json_t *session, const char *filter);
+
+/* Records: rows of the API, {"seq", "stored", "record": {...}} */
+
+/** A line for each record; times are local. */
+void show_history(struct buf *out, const json_t *rows);
+
+/** A line for each stream of each record, with the remotes. */
+void show_history_streams(struct buf *out, const json_t *rows);
+
+/** What the backends of accounting do, and the disk. */
+void show_accounting(struct buf *out, const json_t *status);
+
+/** What backends have refused, and why. */
+void show_set_aside(struct buf *out, const json_t *rows);
