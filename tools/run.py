@@ -191,11 +191,13 @@ class Run:
             time.sleep(0.1)
 
     def say_ready(self):
-        call = f'{self.build}/mediaproxy call'
+        where = ''
         if self.runtime_dir != DEFAULT_RUNTIME_DIR:
-            call += f' --runtime-dir {self.runtime_dir}'
+            where = f' --runtime-dir {self.runtime_dir}'
         say('ready: a dispatcher and a relay are connected. A first call, from another terminal:')
-        say(f'    {call}')
+        say(f'    {self.build}/mediaproxy call{where}')
+        say('and what is kept of it:')
+        say(f'    {self.build}/mediaproxy history{where}')
 
     def stop(self):
         # The relay first: what its calls come to still reaches the dispatcher.
