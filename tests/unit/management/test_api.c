@@ -34,6 +34,35 @@ static const struct management_handlers forwarding_handlers = {
 	.set_forwarding = daemon_set,
 };
 
+/* One item: what the question says. */
+static void daemon_echoes(struct management_request *request, void *arg)
+{
+	const char *call_id = management_request_parameter(request, "call_id");
+	struct json_writer *w;
+	uint64_t limit = 5;
+
+	(void)arg;
+	if (management_request_number(request, "limit", 2, 9, &limit) < 0)
+		return;
+	w = management_request_item(request);
+	json_object_begin(w, NULL);
+	json_text(w, "call_id", call_id ? call_id : "none");
+	json_u64(w, "limit", limit);
+	json_span(w, "body", management_request_body(request));
+	json_object_end(w);
+	management_request_finish(request);
+}
+
+static const struct management_handlers records_handlers = {
+	.summary = daemon_asked,
+	.sessions = daemon_asked,
+	.facts = facts,
+	.history = daemon_echoes,
+	.accounting = daemon_asked,
+	.set_aside = daemon_asked,
+	.retry = daemon_echoes,
+};
+
 static const struct management_handlers dispatcher_handlers = {
 	.summary = daemon_asked,
 	.sessions = daemon_asked,
@@ -278,6 +307,113 @@ static void test_what_forwards_is_a_path_of_relays_alone(void **state)
 	setup_done(&setup);
 }
 
+#define HISTORY "/api/v1/history"
+#define RETRY "/api/v1/accounting/retry"
+
+static void test_a_handler_reads_parameters_and_body(void **state)
+{
+	struct setup setup;
+	struct client client;
+
+	(void)state;
+	setup_init(&setup, &records_handlers);
+	ask(&client, &setup, "GET", HISTORY);
+	hears(&client, "200",
+	      "[{\"call_id\": \"none\", \"limit\": 5, \"body\": \"\"}]");
+	ask(&client, &setup, "GET", HISTORY "?limit=9&call_id=%22%26");
+	hears(&client, "200",
+	      "[{\"call_id\": \"\\\"&\", \"limit\": 9, \"body\": \"\"}]");
+	ask_with(&client, &setup, "PUT", RETRY "?limit=2", "{}");
+	hears(&client, "200",
+	      "{\"call_id\": \"none\", \"limit\": 2, \"body\": \"{}\"}");
+	setup_done(&setup);
+}
+
+static void test_a_number_that_is_not_allowed_is_refused(void **state)
+{
+	static const char *const bad[] = {"",
+					  "1",
+					  "10",
+					  "-3",
+					  "+3",
+					  "3.0",
+					  "%203",
+					  "0x3",
+					  "99999999999999"
+					  "9999999"};
+	struct setup setup;
+	struct client client;
+	char target[64];
+
+	(void)state;
+	setup_init(&setup, &records_handlers);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		snprintf(target, sizeof(target), HISTORY "?limit=%s", bad[i]);
+		ask(&client, &setup, "GET", target);
+		hears(&client, "400",
+		      "{\"error\": \"limit: a whole number from 2 to 9 is "
+		      "needed\"}");
+	}
+	setup_done(&setup);
+}
+
+static void test_records_are_paths_of_dispatchers_alone(void **state)
+{
+	static const char *const paths[] = {HISTORY, "/api/v1/accounting",
+					    "/api/v1/accounting/set-aside",
+					    RETRY};
+	struct setup setup;
+	struct client client;
+
+	(void)state;
+	setup_init(&setup, &relay_handlers);
+	for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
+		ask(&client, &setup, i == 3 ? "PUT" : "GET", paths[i]);
+		hears(&client, "404", "{\"error\": \"no such path\"}");
+	}
+	setup_done(&setup);
+	setup_init(&setup, &records_handlers);
+	ask(&client, &setup, "GET", RETRY);
+	hears(&client, "405", "{\"error\": \"only PUT is allowed here\"}");
+	ask(&client, &setup, "PUT", HISTORY);
+	hears(&client, "405", "{\"error\": \"only GET is allowed here\"}");
+	assert_int_equal(setup.world.asked_count, 0);
+	setup_done(&setup);
+}
+
+static void test_what_is_refused_late_has_no_item_left(void **state)
+{
+	struct setup setup;
+	struct client client;
+
+	(void)state;
+	setup_init(&setup, &records_handlers);
+	ask(&client, &setup, "GET", "/api/v1/accounting/set-aside");
+	world_wait(&setup.world, setup.world.asked_count == 1);
+	daemon_item(setup.world.asked[0], "first");
+	management_request_refuse(setup.world.asked[0], 503, "the \"disk\"");
+	hears(&client, "503", "{\"error\": \"the \\\"disk\\\"\"}");
+	setup_done(&setup);
+}
+
+static void test_nobody_hears_a_refusal_after_the_server(void **state)
+{
+	struct setup setup;
+	struct client client;
+
+	(void)state;
+	setup_init(&setup, &records_handlers);
+	ask(&client, &setup, "GET", "/api/v1/accounting");
+	world_wait(&setup.world, setup.world.asked_count == 1);
+	setup.api = management_api_free(setup.api);
+	assert_null(management_request_parameter(setup.world.asked[0], "x"));
+	assert_int_equal(management_request_body(setup.world.asked[0]).len, 0);
+	management_request_refuse(setup.world.asked[0], 503, "late");
+	client_is_closed(&client);
+	client_done(&client);
+	setup_done(&setup);
+}
+
 static void test_an_answer_without_an_item_is_an_error(void **state)
 {
 	struct setup setup;
@@ -391,6 +527,11 @@ int main(void)
 		cmocka_unit_test(
 			test_a_change_that_is_wrong_or_impossible_says_why),
 		cmocka_unit_test(test_what_forwards_is_a_path_of_relays_alone),
+		cmocka_unit_test(test_a_handler_reads_parameters_and_body),
+		cmocka_unit_test(test_a_number_that_is_not_allowed_is_refused),
+		cmocka_unit_test(test_records_are_paths_of_dispatchers_alone),
+		cmocka_unit_test(test_what_is_refused_late_has_no_item_left),
+		cmocka_unit_test(test_nobody_hears_a_refusal_after_the_server),
 		cmocka_unit_test(test_an_answer_without_an_item_is_an_error),
 		cmocka_unit_test(test_clients_are_answered_in_any_order),
 		cmocka_unit_test(test_a_client_may_go_before_its_answer_comes),
