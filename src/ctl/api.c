@@ -241,7 +241,9 @@ const char *api_text(const json_t *object, const char *key,
 
 void api_format_duration(struct buf *out, double seconds)
 {
-	unsigned long s = seconds > 0 ? (unsigned long)seconds : 0;
+	/* A daemon may say any number. */
+	bool sane = seconds > 0 && seconds < 1e15;
+	unsigned long s = sane ? (unsigned long)seconds : 0;
 
 	if (s >= 86400)
 		buf_printf(out, "%lud ", s / 86400);

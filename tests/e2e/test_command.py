@@ -123,7 +123,8 @@ def test_a_benchmark_that_only_gets_errors_fails(make_call_system):
     assert done.returncode == 1, done.stdout
 
 
-@pytest.mark.parametrize("words", [["summary"], ["sessions"], ["call"],
+@pytest.mark.parametrize("words", [["summary"], ["sessions"], ["call"], ["history"],
+                                   ["accounting"], ["accounting", "export"],
                                    ["bench", "signalling", "--calls", "1"]])
 def test_without_daemons_it_says_where_it_looked(tmp_path, words):
     done = mediaproxy(*words, "--runtime-dir", tmp_path)
@@ -142,7 +143,8 @@ def test_a_daemon_that_hangs_is_told_and_not_waited_for(call_system):
 
 @pytest.mark.parametrize("words", [[], ["dance"], ["summary", "--dance"], ["call", "--seconds"],
                                    ["call", "--seconds", "x"], ["bench"], ["bench", "dance"],
-                                   ["call", "--streams", "99"], ["call", "--ip", "host"]])
+                                   ["call", "--streams", "99"], ["call", "--ip", "host"],
+                                   ["history", "--limit", "0"], ["accounting", "dance"]])
 def test_a_wrong_command_line_tries_nothing(words):
     done = mediaproxy(*words)
     assert done.returncode == 2 and done.stdout == "" and done.stderr, done.stdout
@@ -150,6 +152,7 @@ def test_a_wrong_command_line_tries_nothing(words):
 
 def test_help_and_version_work_for_everybody():
     for words in (["--help"], ["summary", "--help"], ["sessions", "--help"], ["call", "--help"],
+                  ["history", "--help"], ["accounting", "--help"],
                   ["certs", "--help"], ["bench", "signalling", "--help"], ["--version"]):
         done = mediaproxy(*words)
         assert done.returncode == 0 and done.stderr == "" and done.stdout

@@ -1,5 +1,6 @@
 #include "base/cleanup.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "ctl/api.h"
@@ -180,12 +181,173 @@ static void test_a_filter_leaves_the_sessions_that_have_it(void **state)
 	assert_string_equal(out.data, "0 sessions of 2\n");
 }
 
+static json_t *history(void)
+{
+	(void)setenv("TZ", "UTC", 1);
+	return parse(
+		"[{\"seq\": 9, \"stored\": 1790000000.0, \"record\": {"
+		"\"call_id\": \"new\", \"from_uri\": \"alice@a\","
+		" \"to_uri\": \"bob@b\", \"start_time\": 1500000000.5,"
+		" \"duration\": 61, \"timed_out\": false,"
+		" \"end_time\": 1600000000.5, \"end_reason\": \"no stream\","
+		" \"relay\": \"10.0.0.1\","
+		" \"streams\": [" STREAM("audio") ", " STREAM(
+			"video") "]}},"
+				 " {\"seq\": 8, \"stored\": 1700000000.0, "
+				 "\"record\": {"
+				 "\"call_id\": \"original\", \"from_uri\": "
+				 "\"c\","
+				 " \"to_uri\": \"d\", \"start_time\": "
+				 "1500000000.5,"
+				 " \"duration\": 3, \"timed_out\": true,"
+				 " \"streams\": [" STREAM(
+					 "image") "]}},"
+						  " {\"seq\": 7, \"stored\": "
+						  "1700000000.0, \"record\": {"
+						  "\"call_id\": "
+						  "\"rang\\u001b[2J\", "
+						  "\"start_time\": null,"
+						  " \"duration\": 0, "
+						  "\"streams\": []}}]");
+}
+
+static void test_the_history_has_a_line_for_each_call(void **state)
+{
+	CLEANUP(buf_done) struct buf out = {0};
+	json_t *rows = history();
+
+	(void)state;
+	show_history(&out, rows);
+	json_decref(rows);
+	assert_string_equal(
+		out.data,
+		"Ended                Call-ID      From     To      Duration  "
+		"How        Relay     Streams                                 "
+		"  Packets\n"
+		"2020-09-13 12:26:40  new          alice@a  bob@b   00:01:01  "
+		"no stream  10.0.0.1  audio G711u / G711a, video G711u / G711a"
+		"  66 / 68\n"
+		"2017-07-14 02:40:03  original     c        d       00:00:03  "
+		"timeout              image G711u / G711a                     "
+		"  33 / 34\n"
+		"2023-11-14 22:13:20  rang\\x1b[2J                  no answer  "
+		"removed                                                      "
+		"    0 / 0\n");
+}
+
+static void test_the_history_of_a_call_has_a_line_for_each_stream(void **state)
+{
+	CLEANUP(buf_done) struct buf out = {0};
+	json_t *rows = history();
+
+	(void)state;
+	json_array_remove(rows, 1);
+	show_history_streams(&out, rows);
+	json_decref(rows);
+	assert_string_equal(
+		out.data,
+		"Ended                Call-ID      From     To      Duration  "
+		"How        Relay     Media  Status  Codecs         Caller    "
+		"      Callee   Packets\n"
+		"2020-09-13 12:26:40  new          alice@a  bob@b   00:01:01  "
+		"no stream  10.0.0.1  audio  active  G711u / G711a  10.88.1.2:"
+		"5000  Unknown  33 / 34\n"
+		"                                                             "
+		"                     video  active  G711u / G711a  10.88.1.2:"
+		"5000  Unknown  33 / 34\n"
+		"2023-11-14 22:13:20  rang\\x1b[2J                  no answer  "
+		"removed\n");
+}
+
+static void test_accounting_says_who_is_down_and_why(void **state)
+{
+	CLEANUP(buf_done) struct buf out = {0};
+	json_t *status = parse(
+		"{\"accounting\": {\"disk_failing\": false,"
+		" \"disk_bytes\": 1572864, \"stored\": 12, \"lost\": 1,"
+		" \"backends\": [{\"name\": \"database\","
+		" \"state\": \"up\", \"waiting\": 0, \"delivered\": 12,"
+		" \"set_aside\": 0, \"aside\": 2}, {\"name\": \"radius\","
+		" \"state\": \"down\", \"why\": \"no\\u0007answer\","
+		" \"down_for\": 3661, \"waiting\": 4, \"delivered\": 8}]}}");
+
+	(void)state;
+	show_accounting(&out, status);
+	json_decref(status);
+	assert_string_equal(
+		out.data,
+		"Disk     in order, 1.5 MiB\n"
+		"Records  12 stored since the start, 1 lost\n"
+		"\n"
+		"Backend   State  Waiting  Delivered  Set aside  Down for  "
+		"Why\n"
+		"database  up           0         12          2\n"
+		"radius    down         4          8          ?  01:01:01  "
+		"no\\x07answer\n");
+}
+
+static void test_accounting_says_that_the_disk_fails(void **state)
+{
+	CLEANUP(buf_done) struct buf out = {0};
+	json_t *status = parse("{\"accounting\": {\"disk_failing\": true,"
+			       " \"disk_bytes\": 0, \"disk_waiting\": 7,"
+			       " \"backends\": []}}");
+
+	(void)state;
+	show_accounting(&out, status);
+	json_decref(status);
+	assert_non_null(strstr(out.data, "Disk     cannot be written, 0.0 MiB, "
+					 "7 writes wait\n"));
+	assert_non_null(strstr(out.data, "No backend is configured"));
+}
+
+static void test_what_is_set_aside_has_its_reason(void **state)
+{
+	CLEANUP(buf_done) struct buf out = {0};
+	json_t *rows =
+		parse("[{\"seq\": 2, \"stored\": 1500000000.0,"
+		      " \"backend\": \"radius\", \"reason\": \"too\\nlong\","
+		      " \"retry\": false, \"record\": {\"record_id\": \"r-2\","
+		      " \"call_id\": \"c2\"}}, {\"seq\": 1,"
+		      " \"backend\": \"radius\", \"reason\": \"x\","
+		      " \"retry\": true, \"record\": {\"record_id\": \"r-1\","
+		      " \"call_id\": \"c1\"}}]");
+
+	(void)state;
+	(void)setenv("TZ", "UTC", 1);
+	show_set_aside(&out, rows);
+	json_decref(rows);
+	assert_string_equal(
+		out.data,
+		"Set aside            Backend  Record  Call-ID  Why\n"
+		"2017-07-14 02:40:00  radius   r-2     c2       too\\x0along\n"
+		"                     radius   r-1     c1       waits to be "
+		"tried again\n");
+}
+
+static void test_a_summary_leaves_out_what_is_no_count(void **state)
+{
+	CLEANUP(buf_done) struct buf out = {0};
+	json_t *summary = parse(
+		"{\"accounting\": {\"disk_failing\": false, \"stored\": 3,"
+		" \"backends\": [{}], \"more\": {}}}");
+
+	(void)state;
+	show_summary(&out, summary);
+	json_decref(summary);
+	assert_string_equal(out.data, "Relay\n  accounting  stored 3\n");
+}
+
 static void test_what_is_missing_or_strange_is_no_reason_to_fail(void **state)
 {
 	CLEANUP(buf_done) struct buf out = {0};
 	json_t *strange = parse("[{}, 5, {\"streams\": 7, \"call_id\": 9},"
 				" {\"streams\": [null, {}]}]");
-	json_t *object = parse("{\"relays\": [1, null, {\"ip\": []}]}");
+	json_t *object = parse("{\"relays\": [1, null, {\"ip\": []}],"
+			       " \"accounting\": {\"backends\": [1, {}]}}");
+	json_t *times = parse("[{\"record\": {\"start_time\": -1e300,"
+			      " \"duration\": 1e300, \"end_time\": 1e300}},"
+			      " {\"record\": {\"end_time\": \"now\"}}]");
 
 	(void)state;
 	show_sessions(&out, strange, NULL);
@@ -194,6 +356,13 @@ static void test_what_is_missing_or_strange_is_no_reason_to_fail(void **state)
 	show_summary(&out, strange);
 	show_forwarding(&out, strange);
 	show_forwarding(&out, object);
+	show_history(&out, strange);
+	show_history_streams(&out, strange);
+	show_history_streams(&out, times);
+	show_set_aside(&out, strange);
+	show_accounting(&out, strange);
+	show_accounting(&out, object);
+	json_decref(times);
 	assert_false(buf_failed(&out));
 	json_decref(strange);
 	json_decref(object);
@@ -226,6 +395,13 @@ int main(void)
 		cmocka_unit_test(test_sessions_have_a_line_for_each_stream),
 		cmocka_unit_test(
 			test_a_filter_leaves_the_sessions_that_have_it),
+		cmocka_unit_test(test_the_history_has_a_line_for_each_call),
+		cmocka_unit_test(
+			test_the_history_of_a_call_has_a_line_for_each_stream),
+		cmocka_unit_test(test_accounting_says_who_is_down_and_why),
+		cmocka_unit_test(test_accounting_says_that_the_disk_fails),
+		cmocka_unit_test(test_what_is_set_aside_has_its_reason),
+		cmocka_unit_test(test_a_summary_leaves_out_what_is_no_count),
 		cmocka_unit_test(
 			test_what_is_missing_or_strange_is_no_reason_to_fail),
 		cmocka_unit_test(test_rates_have_a_unit_that_fits),
