@@ -4,15 +4,18 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/buf.h"
+#include "base/cleanup.h"
 #include "base/clock.h"
-#include "base/list.h"
 #include "base/log.h"
+#include "link/relay_records.h"
 #include "net/conn.h"
 
 #define MAX_UNANSWERED_PINGS 3
-#define MAX_RECORD_BYTES (256u << 20) /* that wait for one dispatcher */
+/* How long nothing is sent to a dispatcher that has not said what it can. */
+#define FEATURES_WITHIN_US US_PER_S
 #define FAILURES_LOGGED LOG_LIMIT(2, 60 * US_PER_S)
 #define MAX_LABEL 352 /* a name, an address and a port */
 
@@ -35,12 +38,6 @@ enum link_state {
 	LINK_UP
 };
 
-struct record {
-	struct list link;
-	size_t len;
-	char line[]; /* "expired {json}\r\n" */
-};
-
 struct relay_link {
 	struct relay_link_shared *shared;
 	unsigned owner;
@@ -51,10 +48,11 @@ struct relay_link {
 	uint32_t session;  /* counts the connections */
 	struct command_reader *reader;
 	unsigned features, unanswered;
+	bool knows_features; /* or has waited for them long enough */
+	bool told_caught_up;
 	struct timer *timer; /* WAITING: to dial. GREETING, UP: keepalive */
-	struct timer *drain;
-	struct list records;
-	size_t record_count, record_bytes;
+	struct timer *drain; /* UP: to wait for features, then to write on */
+	struct relay_records *records;
 	uint64_t failures; /* since the link was last up */
 	struct log_limit log_failure, log_bad, log_late;
 };
@@ -83,82 +81,118 @@ static bool is_connected(const struct relay_link *link)
 
 /* Records */
 
-static void record_del(struct relay_link *link, struct record *record)
+/* The key is between ours alone. Nothing that a caller said looks like it: in
+ * JSON a quote inside of a text has a backslash before it. */
+static void add_without_record_id(struct buf *out, struct span record_id,
+				  struct span json)
 {
-	list_del(&record->link);
-	link->record_count--;
-	link->record_bytes -= record->len;
-	link->shared->counts.records_waiting--;
-	free(record);
+	CLEANUP(buf_done) struct buf key = {0};
+	const char *at = NULL;
+
+	buf_printf(&key, ", \"record_id\": \"%.*s\"", SPAN_ARG(record_id));
+	if (!buf_failed(&key) && json.len > key.len)
+		at = memmem(json.ptr, json.len, key.data, key.len);
+	if (at) {
+		size_t before = (size_t)(at - json.ptr);
+
+		buf_add(out, span_make(json.ptr, before));
+		json = span_make(at + key.len, json.len - before - key.len);
+	}
+	buf_add(out, json);
 }
 
-static void record_drop(struct relay_link *link, struct record *record,
-			const char *why)
+static bool acknowledges(const struct relay_link *link)
 {
-	/* The log is the last place where this call can still be found. */
-	log_error("dispatcher %s will not get this record, %s: %.*s",
-		  link->label, why, (int)record->len - 2, record->line);
-	link->shared->counts.records_dropped++;
-	record_del(link, record);
+	return link->features & (unsigned)LINK_FEATURE_ACK;
+}
+
+static bool write_record(struct relay_link *link, struct span record_id,
+			 struct span json)
+{
+	CLEANUP(buf_done) struct buf line = {0};
+
+	buf_add(&line, SPAN("expired "));
+	if (acknowledges(link))
+		buf_add(&line, json);
+	else
+		add_without_record_id(&line, record_id, json);
+	buf_add(&line, SPAN("\r\n"));
+	if (buf_failed(&line))
+		return false;
+	conn_write(link->conn, buf_span(&line));
+	/* A connection that broke in this turn of the loop takes nothing and
+	 * says so later: the next one gets the record. */
+	return !conn_peer_is_gone(link->conn);
 }
 
 static void records_send(struct relay_link *link)
 {
-	struct list *first;
+	struct span record_id, json;
+	bool more;
 
-	if (link->state != LINK_UP)
+	if (link->state != LINK_UP || !link->knows_features)
 		return;
-	while ((first = list_first(&link->records)) &&
+	while ((more = relay_records_next(link->records, &record_id, &json)) &&
 	       conn_pending(link->conn) < DRAIN_UP_TO_BYTES) {
-		struct record *record = list_item(first, struct record, link);
-
-		conn_write(link->conn, span_make(record->line, record->len));
-		/* A connection that broke in this turn of the loop takes
-		 * nothing and says so later: the next one gets the record. */
-		if (conn_peer_is_gone(link->conn))
+		if (!write_record(link, record_id, json))
 			return;
-		link->shared->counts.records_sent++;
-		record_del(link, record);
+		relay_records_sent(link->records);
 	}
-	if (first)
+	if (more)
 		timer_start(link->drain, DRAIN_EVERY_US);
+	if (acknowledges(link) && !link->told_caught_up &&
+	    relay_records_caught_up(link->records)) {
+		link->told_caught_up = true;
+		conn_write(link->conn, SPAN("caught-up\r\n"));
+	}
 }
 
-static void on_drain(void *arg)
+static void records_came(void *arg)
 {
 	records_send(arg);
 }
 
-void relay_link_expired(struct relay_link *link, struct span json)
+static void features_known(struct relay_link *link)
 {
-	static const struct span word = {"expired ", 8};
-	struct record *record =
-		malloc(sizeof(*record) + word.len + json.len + 2);
-	struct list *first;
-
-	if (!record) {
-		log_error("dispatcher %s will not get this record, out of "
-			  "memory: %.*s",
-			  link->label, SPAN_ARG(json));
-		link->shared->counts.records_dropped++;
-		return;
-	}
-	record->len = word.len + json.len + 2;
-	memcpy(record->line, word.ptr, word.len);
-	if (json.len > 0)
-		memcpy(record->line + word.len, json.ptr, json.len);
-	memcpy(record->line + word.len + json.len, "\r\n", 2);
-	list_add_tail(&link->records, &record->link);
-	link->record_count++;
-	link->record_bytes += record->len;
-	link->shared->counts.records_waiting++;
+	link->knows_features = true;
+	timer_stop(link->drain);
+	relay_records_up(link->records, acknowledges(link));
 	records_send(link);
+}
 
-	while ((first = list_first(&link->records)) &&
-	       (link->record_count > link->shared->max_records ||
-		link->record_bytes > MAX_RECORD_BYTES))
-		record_drop(link, list_item(first, struct record, link),
-			    "too many wait");
+static void on_drain(void *arg)
+{
+	struct relay_link *link = arg;
+
+	if (link->knows_features)
+		records_send(link);
+	else
+		features_known(link);
+}
+
+void relay_link_expired(struct relay_link *link, struct span record_id,
+			struct span json)
+{
+	relay_records_add(link->records, record_id, json);
+	records_send(link);
+}
+
+void relay_link_removed(struct relay_link *link,
+			const struct relay_request *request,
+			struct span record_id, struct span reply,
+			struct span expired)
+{
+	CLEANUP(buf_done) struct buf text = {0};
+
+	if (acknowledges(link))
+		buf_add(&text, reply);
+	else
+		add_without_record_id(&text, record_id, reply);
+	if (buf_failed(&text) ||
+	    relay_link_reply(link, request, buf_span(&text)) < 0)
+		relay_link_expired(link, record_id, expired);
+	else if (acknowledges(link))
+		relay_records_add_sent(link->records, record_id, expired);
 }
 
 /* The connection's life */
@@ -167,9 +201,17 @@ static void dial(struct relay_link *link);
 
 static void wait_to_dial(struct relay_link *link, uint64_t delay_us)
 {
-	timer_stop(link->drain);
 	timer_start(link->timer, delay_us);
 	set_state(link, LINK_WAITING);
+}
+
+static void conn_gone(struct relay_link *link)
+{
+	link->conn = NULL;
+	link->features = 0;
+	link->knows_features = link->told_caught_up = false;
+	timer_stop(link->drain);
+	relay_records_down(link->records);
 }
 
 /* The connection is gone, or is being hung up: the last of it is in the log. */
@@ -178,8 +220,7 @@ static void lost(struct relay_link *link, const char *why)
 	struct relay_link_shared *shared = link->shared;
 	uint64_t suppressed;
 
-	link->conn = NULL;
-	link->features = 0;
+	conn_gone(link);
 	if (link->state == LINK_UP) {
 		log_info("link to dispatcher %s down: %s", link->label, why);
 		shared->counts.lost++;
@@ -254,15 +295,30 @@ static void on_closed(struct conn *conn, const char *why, void *arg)
 /* The first line: the dispatcher has accepted us. */
 static void came_up(struct relay_link *link)
 {
+	size_t records = relay_records_total(link->records);
+
 	set_state(link, LINK_UP);
 	link->failures = 0;
 	link->log_failure = FAILURES_LOGGED;
 	link->shared->counts.connected++;
 	log_info("link to dispatcher %s up", link->label);
-	if (link->record_count > 0)
+	if (records > 0)
 		log_info("dispatcher %s gets %zu records that waited for it",
-			 link->label, link->record_count);
-	records_send(link);
+			 link->label, records);
+	timer_start(link->drain, FEATURES_WITHIN_US);
+}
+
+/* Its first `sessions` says what it can; others need not say it again. */
+static void sessions_asked(struct relay_link *link,
+			   const struct command *command)
+{
+	struct span words = command_header(command, "features");
+	bool acknowledged = acknowledges(link);
+
+	if (words.len > 0)
+		link->features = link_features_decode(words);
+	if (!link->knows_features || acknowledges(link) != acknowledged)
+		features_known(link);
 }
 
 static void command_done(struct relay_link *link)
@@ -272,12 +328,8 @@ static void command_done(struct relay_link *link)
 					command->seq};
 
 	link->shared->counts.commands++;
-	if (span_equal(command->name, SPAN("sessions"))) {
-		struct span words = command_header(command, "features");
-
-		if (words.len > 0)
-			link->features = link_features_decode(words);
-	}
+	if (span_equal(command->name, SPAN("sessions")))
+		sessions_asked(link, command);
 	link->shared->handlers.command(&request, command, link->shared->arg);
 }
 
@@ -302,6 +354,23 @@ static void command_bad(struct relay_link *link)
 	}
 }
 
+/* pong and ack are one line each. */
+static bool is_no_request(struct relay_link *link, struct span line)
+{
+	static const struct span ack = {"ack ", 4};
+
+	if (span_equal(line, SPAN("pong"))) {
+		link->unanswered = 0;
+		return true;
+	}
+	if (!span_starts_with(line, ack))
+		return false;
+	relay_records_acked(link->records,
+			    span_make(line.ptr + ack.len, line.len - ack.len));
+	records_send(link);
+	return true;
+}
+
 static void on_line(struct conn *conn, struct span line, bool too_long,
 		    void *arg)
 {
@@ -311,12 +380,9 @@ static void on_line(struct conn *conn, struct span line, bool too_long,
 		return;
 	if (link->state == LINK_GREETING)
 		came_up(link);
-	/* pong is the one line that is no request. */
 	if (!too_long && command_reader_idle(link->reader) &&
-	    span_equal(line, SPAN("pong"))) {
-		link->unanswered = 0;
+	    is_no_request(link, line))
 		return;
-	}
 	switch (command_reader_line(link->reader, line, too_long)) {
 	case COMMAND_MORE:
 		break;
@@ -356,6 +422,17 @@ int relay_link_new(struct relay_link **ret, struct relay_link_shared *shared,
 		   unsigned owner, const struct endpoint *to, const char *label)
 {
 	struct relay_link *link = calloc(1, sizeof(*link));
+	char name[ADDR_TEXT_SIZE];
+	const struct relay_records_config records = {
+		.loop = shared->loop,
+		.file = shared->file,
+		.owner = endpoint_format(to, name),
+		.label = label,
+		.max_records = shared->max_records,
+		.max_bytes = shared->max_record_bytes,
+		.more = records_came,
+		.arg = link,
+	};
 
 	if (!link)
 		return -ENOMEM;
@@ -363,12 +440,12 @@ int relay_link_new(struct relay_link **ret, struct relay_link_shared *shared,
 	link->owner = owner;
 	link->to = *to;
 	snprintf(link->label, sizeof(link->label), "%s", label);
-	list_init(&link->records);
 	link->log_failure = FAILURES_LOGGED;
 	link->log_bad = LOG_LIMIT(10, 10 * US_PER_S);
 	link->log_late = LOG_LIMIT(10, 10 * US_PER_S);
 	if (timer_new(&link->timer, shared->loop, on_timer, link) < 0 ||
-	    timer_new(&link->drain, shared->loop, on_drain, link) < 0) {
+	    timer_new(&link->drain, shared->loop, on_drain, link) < 0 ||
+	    relay_records_new(&link->records, &records) < 0) {
 		relay_link_free(link);
 		return -ENOMEM;
 	}
@@ -378,14 +455,10 @@ int relay_link_new(struct relay_link **ret, struct relay_link_shared *shared,
 
 struct relay_link *relay_link_free(struct relay_link *link)
 {
-	struct list *first;
-
 	if (!link)
 		return NULL;
 	relay_link_stop(link, "the relay stops");
-	while ((first = list_first(&link->records)))
-		record_drop(link, list_item(first, struct record, link),
-			    "the relay stops");
+	relay_records_free(link->records);
 	timer_free(link->timer);
 	timer_free(link->drain);
 	command_reader_free(link->reader);
@@ -409,10 +482,8 @@ void relay_link_stop(struct relay_link *link, const char *why)
 		log_info("link to dispatcher %s down: %s", link->label, why);
 		link->shared->counts.lost++;
 	}
-	link->conn = NULL;
-	link->features = 0;
+	conn_gone(link);
 	timer_stop(link->timer);
-	timer_stop(link->drain);
 	set_state(link, LINK_STOPPED);
 	if (conn)
 		conn_close(conn);
@@ -469,8 +540,14 @@ int relay_link_reply(struct relay_link *link,
 
 bool relay_link_is_flushed(const struct relay_link *link)
 {
-	return link->record_count == 0 &&
+	return relay_records_empty(link->records) &&
 	       (!is_connected(link) || conn_pending(link->conn) == 0);
+}
+
+void relay_link_count_records(const struct relay_link *link,
+			      struct relay_records_counts *ret)
+{
+	relay_records_count(link->records, ret);
 }
 
 unsigned relay_link_features(const struct relay_link *link)

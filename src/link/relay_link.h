@@ -2,11 +2,13 @@
 /**
  * @file link/relay_link.h  One link of a relay to one address of a dispatcher
  *
- * Dials, keeps alive, dials again; frames commands; keeps records while the
- * dispatcher is away. Private to relay_links.c, which says what the words mean.
+ * Dials, keeps alive, dials again; frames commands; sends the records that
+ * relay_records.h keeps. Private to relay_links.c, which says what the words
+ * mean.
  */
 #include "base/addr.h"
 #include "link/relay_links.h"
+#include "link/relay_records.h"
 
 struct relay_link;
 
@@ -15,7 +17,8 @@ struct relay_link_shared {
 	struct loop *loop;
 	const struct tls_context *tls;
 	uint64_t keepalive_us, first_reconnect_us, reconnect_us;
-	size_t max_records;
+	struct relay_record_file *file;       /* or NULL */
+	size_t max_records, max_record_bytes; /* in memory, of a dispatcher */
 	struct link_hello hello;
 	struct relay_links_counts counts;
 	struct relay_links_handlers handlers;
@@ -44,10 +47,17 @@ void relay_link_verify(struct relay_link *link);
 
 int relay_link_reply(struct relay_link *link,
 		     const struct relay_request *request, struct span text);
-void relay_link_expired(struct relay_link *link, struct span json);
+void relay_link_expired(struct relay_link *link, struct span record_id,
+			struct span json);
+void relay_link_removed(struct relay_link *link,
+			const struct relay_request *request,
+			struct span record_id, struct span reply,
+			struct span expired);
 
-/** Nothing waits to be sent. */
+/** Nothing waits to be sent or acknowledged. */
 bool relay_link_is_flushed(const struct relay_link *link);
+void relay_link_count_records(const struct relay_link *link,
+			      struct relay_records_counts *ret);
 
 unsigned relay_link_features(const struct relay_link *link);
 const struct endpoint *relay_link_endpoint(const struct relay_link *link);

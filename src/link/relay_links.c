@@ -6,6 +6,8 @@
 #include <stdlib.h>
 
 #include "base/addr.h"
+#include "base/buf.h"
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "link/relay_link.h"
@@ -14,6 +16,10 @@
 /* A relay that stops reports all its sessions at once: room for more than it
  * can have, and for an hour or two of a dispatcher that is away. */
 #define DEFAULT_MAX_RECORDS 262144
+#define MAX_RECORD_BYTES (256u << 20)
+/* With a disk behind them. */
+#define DEFAULT_MAX_STORED_RECORDS 2048
+#define MAX_STORED_RECORD_BYTES (8u << 20)
 #define CLOSE_LOOK_EVERY_US (10 * US_PER_MS)
 
 /* A dispatcher as the configuration names it. */
@@ -34,7 +40,7 @@ struct relay_links {
 	uint64_t close_at_us;
 	relay_links_closed_h *closed;
 	void *closed_arg;
-	bool told_full;
+	bool told_full, told_strangers;
 	size_t count; /* of links; the index is the owner */
 	struct relay_link *links[RELAY_LINKS_MAX];
 	size_t host_count;
@@ -95,6 +101,25 @@ static void add(struct relay_links *links, const struct host *host,
 	links->count++;
 }
 
+/* Once, when all that is configured is known. */
+static void tell_strangers(struct relay_links *links)
+{
+	CLEANUP(buf_done) struct buf names = {0};
+	size_t count;
+
+	if (!links->shared.file || links->told_strangers)
+		return;
+	for (size_t i = 0; i < links->host_count; i++)
+		if (links->hosts[i].count == 0)
+			return;
+	links->told_strangers = true;
+	count = relay_record_file_strangers(links->shared.file, &names);
+	if (count > 0)
+		log_warning("%zu records on disk are for dispatchers that are "
+			    "not configured any more, and stay there: %s",
+			    count, buf_failed(&names) ? "" : names.data);
+}
+
 /* Dial what the hosts have, hang up on what they have no more. */
 static void apply(struct relay_links *links)
 {
@@ -122,6 +147,7 @@ static void apply(struct relay_links *links)
 			relay_link_stop(link, "its name has this address no "
 					      "more");
 	}
+	tell_strangers(links);
 }
 
 static void lookup_failed(struct host *host, bool in_part, const char *why)
@@ -241,10 +267,31 @@ static void on_close(void *arg)
 	links->closed(links->closed_arg);
 }
 
+/* Without a disk calls work all the same. */
+static void open_file(struct relay_links *links)
+{
+	CLEANUP(buf_done) struct buf why = {0};
+	struct store *store = links->config.store;
+
+	if (store &&
+	    relay_record_file_new(&links->shared.file, store, &why) < 0)
+		log_warning("records are kept in memory alone, and are lost if "
+			    "the relay is killed: %s",
+			    why.len > 0 ? why.data : "out of memory");
+}
+
 static int start(struct relay_links *links)
 {
 	struct loop *loop = links->config.loop;
+	bool stored;
 
+	open_file(links);
+	stored = links->shared.file != NULL;
+	if (links->shared.max_records == 0)
+		links->shared.max_records = stored ? DEFAULT_MAX_STORED_RECORDS
+						   : DEFAULT_MAX_RECORDS;
+	links->shared.max_record_bytes =
+		stored ? MAX_STORED_RECORD_BYTES : MAX_RECORD_BYTES;
 	if (resolver_new(&links->resolver, loop) < 0 ||
 	    timer_new(&links->dns, loop, on_dns, links) < 0 ||
 	    timer_new(&links->verify, loop, on_verify, links) < 0 ||
@@ -277,8 +324,7 @@ int relay_links_new(struct relay_links **ret,
 					      ? config->first_reconnect_us
 					      : US_PER_S,
 		.reconnect_us = config->reconnect_delay_us,
-		.max_records = config->max_records ? config->max_records
-						   : DEFAULT_MAX_RECORDS,
+		.max_records = config->max_records,
 		.hello = config->hello,
 		.handlers = *handlers,
 		.arg = arg,
@@ -304,6 +350,7 @@ struct relay_links *relay_links_free(struct relay_links *links)
 	resolver_free(links->resolver);
 	for (size_t i = 0; i < links->count; i++)
 		relay_link_free(links->links[i]);
+	relay_record_file_free(links->shared.file);
 	timer_free(links->dns);
 	timer_free(links->verify);
 	timer_free(links->close);
@@ -319,11 +366,23 @@ int relay_links_reply(struct relay_links *links,
 	return relay_link_reply(links->links[request->owner], request, text);
 }
 
+void relay_links_removed(struct relay_links *links,
+			 const struct relay_request *request,
+			 struct span record_id, struct span reply,
+			 struct span expired)
+{
+	if (request->owner < links->count)
+		relay_link_removed(links->links[request->owner], request,
+				   record_id, reply, expired);
+	else
+		relay_links_expired(links, request->owner, record_id, expired);
+}
+
 void relay_links_expired(struct relay_links *links, unsigned owner,
-			 struct span json)
+			 struct span record_id, struct span json)
 {
 	if (owner < links->count) {
-		relay_link_expired(links->links[owner], json);
+		relay_link_expired(links->links[owner], record_id, json);
 		return;
 	}
 	log_error("a record without a dispatcher: %.*s", SPAN_ARG(json));
@@ -347,10 +406,27 @@ const char *relay_links_owner_name(const struct relay_links *links,
 void relay_links_count(const struct relay_links *links,
 		       struct relay_links_counts *ret)
 {
+	const struct relay_record_file *file = links->shared.file;
+
 	*ret = links->shared.counts;
 	ret->known = 0;
-	for (size_t i = 0; i < links->count; i++)
+	for (size_t i = 0; i < links->count; i++) {
+		struct relay_records_counts records;
+
 		ret->known += relay_link_is_started(links->links[i]);
+		relay_link_count_records(links->links[i], &records);
+		ret->records_waiting += records.waiting;
+		ret->records_on_disk += records.on_disk;
+		ret->records_sent += records.sent;
+		ret->records_resent += records.resent;
+		ret->records_acked += records.acked;
+		ret->acks_unknown += records.acks_unknown;
+		ret->records_dropped += records.dropped;
+	}
+	if (!file)
+		return;
+	ret->records_on_disk += relay_record_file_strangers(file, NULL);
+	ret->disk_failing = store_is_failing(relay_record_file_store(file));
 }
 
 void relay_links_close(struct relay_links *links, uint64_t grace_us,

@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/cleanup.h"
@@ -13,6 +14,8 @@
  */
 #define SESSIONS_PER_PAGE 500
 #define BYTES_PER_PAGE (256u << 10)
+
+#define RECORD_ID_SIZE 40
 
 /* What a refusal is about, in the log: limited, since a peer decides how many.
  */
@@ -89,41 +92,50 @@ struct pending_removal {
 	struct relay_request request;
 };
 
+/* The id of a record, by which its dispatcher acknowledges it. */
+static struct span record_id_of(struct relay *relay,
+				const struct session_final *final,
+				char text[static RECORD_ID_SIZE])
+{
+	(void) final; /* until it has one */
+	snprintf(text, RECORD_ID_SIZE, "%016" PRIx64 "-%" PRIu64,
+		 relay->record_base, ++relay->record_count);
+	return span_of(text);
+}
+
 static void encode(struct buf *out, const struct session_statistics *statistics,
-		   enum statistics_use use)
+		   enum statistics_use use, struct span record_id)
 {
 	struct json_writer w = json_writer_over(out);
 
 	statistics_encode(&w, NULL, statistics, use);
+	if (buf_failed(out))
+		return;
+	out->len--; /* the brace */
+	buf_printf(out, ", \"record_id\": \"%.*s\"}", SPAN_ARG(record_id));
 }
 
-static void send_expired(struct relay *relay, unsigned owner,
-			 const struct session_statistics *statistics)
+static void log_lost(const struct session_final *final)
 {
-	CLEANUP(buf_done) struct buf json = {0};
-
-	encode(&json, statistics, STATISTICS_EXPIRED);
-	if (buf_failed(&json))
-		log_error("[%.*s] record lost: out of memory",
-			  SPAN_ARG(statistics->call_id));
-	else
-		relay_links_expired(relay->links, owner, buf_span(&json));
+	log_error("[%.*s] record lost: out of memory",
+		  SPAN_ARG(final->statistics->call_id));
 }
 
 static void session_removed(const struct session_final *final, void *arg)
 {
 	struct pending_removal *pending = arg;
 	struct relay *relay = pending->relay;
-	CLEANUP(buf_done) struct buf json = {0};
-	int r = -ENOMEM;
+	CLEANUP(buf_done) struct buf text = {0}, expired = {0};
+	char id[RECORD_ID_SIZE];
+	struct span record_id = record_id_of(relay, final, id);
 
-	encode(&json, final->statistics, STATISTICS_REMOVE);
-	if (!buf_failed(&json))
-		r = relay_links_reply(relay->links, &pending->request,
-				      buf_span(&json));
-	/* Who asked is gone: the record goes out once a link is there again. */
-	if (r < 0)
-		send_expired(relay, pending->request.owner, final->statistics);
+	encode(&text, final->statistics, STATISTICS_REMOVE, record_id);
+	encode(&expired, final->statistics, STATISTICS_EXPIRED, record_id);
+	if (buf_failed(&text) || buf_failed(&expired))
+		log_lost(final);
+	else
+		relay_links_removed(relay->links, &pending->request, record_id,
+				    buf_span(&text), buf_span(&expired));
 	free(pending);
 }
 
@@ -285,5 +297,15 @@ void relay_command(const struct relay_request *request,
 
 void relay_session_expired(const struct session_final *final, void *arg)
 {
-	send_expired(arg, final->owner, final->statistics);
+	CLEANUP(buf_done) struct buf json = {0};
+	struct relay *relay = arg;
+	char id[RECORD_ID_SIZE];
+	struct span record_id = record_id_of(relay, final, id);
+
+	encode(&json, final->statistics, STATISTICS_EXPIRED, record_id);
+	if (buf_failed(&json))
+		log_lost(final);
+	else
+		relay_links_expired(relay->links, final->owner, record_id,
+				    buf_span(&json));
 }

@@ -236,6 +236,7 @@ static int start_links(struct relay *relay)
 		.reconnect_delay_us = conf->reconnect_delay_us,
 		.verify_interval_us =
 			relay->daemon->conf->tls.verify_interval_us,
+		.store = relay->store,
 	};
 
 	return relay_links_new(&relay->links, &config, &handlers, relay);
@@ -287,6 +288,7 @@ static int relay_start(struct relay *relay)
 	if (r < 0)
 		return r;
 	relay->started_us = loop_now_us(relay->loop);
+	relay_open_store(relay);
 	if ((r = start_media(relay)) < 0 || (r = start_sessions(relay)) < 0 ||
 	    (r = start_timers(relay)) < 0 || (r = start_links(relay)) < 0 ||
 	    (r = start_api(relay)) < 0)
@@ -294,7 +296,8 @@ static int relay_start(struct relay *relay)
 	return 0;
 }
 
-/* In this order: what calls others goes before what is called. */
+/* In this order: what calls others goes before what is called. The links hand
+ * the last records to the store, which writes them. */
 static void relay_stop(struct relay *relay)
 {
 	management_api_free(relay->api);
@@ -306,6 +309,7 @@ static void relay_stop(struct relay *relay)
 	timer_free(relay->sample);
 	timer_free(relay->stop_limit);
 	tls_context_free(relay->tls);
+	store_free(relay->store, STOP_LIMIT_US);
 	loop_free(relay->loop);
 }
 
@@ -358,6 +362,9 @@ static int run(struct daemon *daemon)
 	};
 	int status = 1;
 
+	/* Up to 256 bytes it is never interrupted or short. */
+	if (getrandom(&relay.record_base, sizeof(relay.record_base), 0) < 0)
+		relay.record_base = clock_wall_us();
 	if (relay_find_address(relay.conf, &relay.ip) < 0 ||
 	    daemon_load_tls(daemon, &relay.conf->passport, &relay.tls) < 0 ||
 	    daemon_start(daemon) < 0) {

@@ -12,6 +12,7 @@
 #include "net/daemon.h"
 #include "net/loop.h"
 #include "session/session.h"
+#include "store/store.h"
 
 enum relay_state {
 	RELAY_RUNNING,
@@ -23,6 +24,7 @@ struct relay {
 	struct daemon *daemon;
 	const struct conf_relay *conf;
 	struct loop *loop;
+	struct store *store; /* NULL: nothing survives this process */
 	struct tls_context *tls;
 	struct media *media;
 	struct watch *media_watch;
@@ -36,6 +38,8 @@ struct relay {
 	struct ip_addr ip, shown_ip; /* bound; told to others */
 	uint64_t started_us, sampled_us, sampled_bytes;
 	double bps_relayed;
+	uint64_t record_base, record_count; /* what ids of records are made of
+					     */
 	struct log_limit refusals;
 };
 
@@ -65,6 +69,12 @@ void relay_write_engine(const struct relay *relay, const char *reason_key,
 /** The control channel, as struct management_handlers has it. arg: the relay */
 void relay_api_forwarding(struct management_request *request, void *arg);
 int relay_api_set_forwarding(struct span json, struct buf *ret_why, void *arg);
+
+/* state.c: what survives this process */
+
+/** Open STATE_DIR/relay.db for records. If that cannot be, it is logged, and
+ * relay->store stays NULL. */
+void relay_open_store(struct relay *relay);
 
 /* limits.c: what the host gives us */
 

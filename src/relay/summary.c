@@ -63,6 +63,11 @@ static void write_links(const struct relay *relay, struct json_writer *w)
 	json_u64(w, "records_sent", links.records_sent);
 	json_u64(w, "records_waiting", links.records_waiting);
 	json_u64(w, "records_dropped", links.records_dropped);
+	json_u64(w, "records_on_disk", links.records_on_disk);
+	json_u64(w, "records_acked", links.records_acked);
+	json_u64(w, "records_resent", links.records_resent);
+	json_u64(w, "acks_unknown", links.acks_unknown);
+	json_bool(w, "disk_failing", links.disk_failing);
 }
 
 void relay_write_summary(const struct relay *relay, struct json_writer *w)

@@ -13,11 +13,14 @@ ALLOWED = {
     'proto': ('base/',),
     'media': ('base/', 'net/', 'proto/', 'bpf/flow_abi.h'),
     'session': ('base/', 'proto/', 'media/media.h'),
-    'link': ('base/', 'conf/', 'net/', 'proto/'),
-    'accounting': ('base/', 'conf/', 'net/', 'proto/'),
+    'link': ('base/', 'conf/', 'net/', 'proto/', 'store/'),
+    'store': ('base/', 'net/'),
+    'accounting': ('base/', 'conf/', 'net/', 'proto/', 'store/'),
     'management': ('base/', 'conf/', 'net/', 'proto/'),
-    'dispatcher': ('base/', 'conf/', 'net/', 'proto/', 'link/', 'accounting/', 'management/'),
-    'relay': ('base/', 'conf/', 'net/', 'proto/', 'media/', 'session/', 'link/', 'management/'),
+    'dispatcher': ('base/', 'conf/', 'net/', 'proto/', 'link/', 'accounting/', 'management/',
+                   'store/'),
+    'relay': ('base/', 'conf/', 'net/', 'proto/', 'media/', 'session/', 'link/', 'management/',
+              'store/'),
     'ctl': ('base/', 'conf/', 'net/', 'proto/'),
 }
 GENERATED = ('version.h', 'relay.skel.h')

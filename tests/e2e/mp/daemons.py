@@ -35,11 +35,14 @@ class Daemon(Process):
     """What both daemons share: a config folder, a runtime folder, a control channel."""
 
     program_name = None
+    section = None
 
     def __init__(self, name, folder, runtime_dir, sections, namespace=None, debug=True,
                  options=(), env=None):
         self.folder = os.path.join(str(folder), name)
         os.makedirs(self.folder)
+        # Relative to it: a folder of this daemon's own.
+        sections[self.section].setdefault("state_dir", "state")
         self.runtime_dir = runtime_dir
         self.sections = sections
         self.baseline_fds = None
@@ -48,6 +51,10 @@ class Daemon(Process):
         super().__init__(name, argv, os.path.join(self.folder, name + ".log"), namespace,
                          env=dict({"ASAN_OPTIONS": "detect_stack_use_after_return=1",
                                    "UBSAN_OPTIONS": "print_stacktrace=1"}, **(env or {})))
+
+    @property
+    def state_dir(self):
+        return os.path.join(self.folder, self.sections[self.section]["state_dir"])
 
     @property
     def control_path(self):
@@ -106,6 +113,7 @@ class Daemon(Process):
 
 class Dispatcher(Daemon):
     program_name = "media-dispatcher"
+    section = "Dispatcher"
 
     def __init__(self, folder, runtime_dir, certs, ip="127.0.0.1", link_port=25060,
                  management_port=25061, config=None, sections=None, name="dispatcher", **options):
@@ -166,6 +174,7 @@ class Dispatcher(Daemon):
 
 class Relay(Daemon):
     program_name = "media-relay"
+    section = "Relay"
 
     def __init__(self, folder, runtime_dir, certs, dispatchers, ip="127.0.0.1",
                  port_range="40000:42000", config=None, sections=None, name="relay", **options):

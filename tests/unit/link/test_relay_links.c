@@ -327,7 +327,7 @@ static void test_link_is_not_up_before_the_dispatcher_speaks(void **state)
 	assert_true(run_until(greeting_seen));
 	assert_int_equal(counts().up, 0);
 	/* It may refuse us yet: no record is written before it speaks. */
-	relay_links_expired(links, 0, SPAN("{\"n\": 1}"));
+	relay_links_expired(links, 0, SPAN("r"), SPAN("{\"n\": 1}"));
 	assert_int_equal(counts().records_waiting, 1);
 	dispatcher_says(0, "sessions 1\r\n\r\n");
 	assert_true(run_until(has_request));
@@ -473,10 +473,10 @@ static void test_records_wait_for_their_dispatcher(void **state)
 	dispatcher.listener = listener_free(dispatcher.listener);
 	dispatcher_hangs_up(0);
 	assert_true(run_until(is_down));
-	relay_links_expired(links, 0, SPAN("{\"n\": 1}"));
-	relay_links_expired(links, 0, SPAN("{\"n\": 2}"));
+	relay_links_expired(links, 0, SPAN("r"), SPAN("{\"n\": 1}"));
+	relay_links_expired(links, 0, SPAN("r"), SPAN("{\"n\": 2}"));
 	assert_int_equal(counts().records_dropped, 0);
-	relay_links_expired(links, 0, SPAN("{\"n\": 3}"));
+	relay_links_expired(links, 0, SPAN("r"), SPAN("{\"n\": 3}"));
 	assert_int_equal(counts().records_dropped, 1); /* the oldest */
 	assert_int_equal(counts().records_waiting, 2);
 	dispatcher_listen();
@@ -525,7 +525,7 @@ static void test_a_record_outlives_a_connection_that_just_broke(void **state)
 	setsockopt(raw_fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
 	close(raw_fd);
 
-	relay_links_expired(links, 0, SPAN("{\"n\": 1}"));
+	relay_links_expired(links, 0, SPAN("r"), SPAN("{\"n\": 1}"));
 	assert_int_equal(counts().records_waiting, 1);
 	assert_int_equal(counts().records_sent, 0);
 	dispatcher_listen();
@@ -654,7 +654,7 @@ static void test_closing_sends_what_waits(void **state)
 	assert_true(run_until(is_up));
 	dispatcher_hangs_up(0);
 	assert_true(run_until(is_down));
-	relay_links_expired(links, 0, SPAN("{\"n\": 3}"));
+	relay_links_expired(links, 0, SPAN("r"), SPAN("{\"n\": 3}"));
 	relay_links_close(links, 3600 * US_PER_S, on_links_closed, NULL);
 	assert_false(closed);
 	assert_true(run_until(is_closed));
@@ -669,7 +669,7 @@ static void test_closing_waits_no_longer_than_its_grace(void **state)
 	dispatcher.listener = listener_free(dispatcher.listener);
 	links_start("127.0.0.1");
 	assert_true(run_until(three_have_failed));
-	relay_links_expired(links, 0, SPAN("{\"n\": 3}"));
+	relay_links_expired(links, 0, SPAN("r"), SPAN("{\"n\": 3}"));
 	relay_links_close(links, 20 * MS, on_links_closed, NULL);
 	assert_true(run_until(is_closed));
 	assert_int_equal(counts().records_waiting, 1);
@@ -679,7 +679,7 @@ static void test_a_record_of_nobody_is_counted(void **state)
 {
 	(void)state;
 	links_start("127.0.0.1");
-	relay_links_expired(links, 7, SPAN("{}"));
+	relay_links_expired(links, 7, SPAN("r"), SPAN("{}"));
 	assert_int_equal(counts().records_dropped, 1);
 	assert_string_equal(relay_links_owner_name(links, 7), "unknown");
 }
@@ -699,8 +699,9 @@ static void test_a_flood_of_records_arrives_whole(void **state)
 	assert_true(run_until(is_up));
 	memset(text, 'x', sizeof(text));
 	for (int i = 0; i < 3000; i++)
-		relay_links_expired(links, 0, span_make(text, sizeof(text)));
-	relay_links_expired(links, 0, SPAN("{\"n\": \"last\"}"));
+		relay_links_expired(links, 0, SPAN("r"),
+				    span_make(text, sizeof(text)));
+	relay_links_expired(links, 0, SPAN("r"), SPAN("{\"n\": \"last\"}"));
 	assert_true(counts().records_waiting > 0);
 	assert_true(run_until(flood_is_over));
 	for (size_t i = 0; i < dispatcher.connections[0].seen.len; i++)
