@@ -28,10 +28,12 @@ CONFIG = """\
 [Dispatcher]
 listen = 127.0.0.1:{link_port}
 listen_management = 127.0.0.1:{management_port}
+state_dir = state
 
 [Relay]
 dispatchers = 127.0.0.1:{link_port}
 relay_ip = {relay_ip}
+state_dir = state
 port_range = {port_range}
 port_rest = {port_rest}
 forwarding = {forwarding}

@@ -4,6 +4,13 @@
 #include "base/clock.h"
 #include "link/relay_records_internal.h"
 
+/* A read that is under way may have seen its row yet. */
+static void bury(struct record *record)
+{
+	if (record->gone && !record->writing && !record->records->reading)
+		relay_records_discard(record);
+}
+
 /* Into the file */
 
 static int insert_row(struct store_db *db, void *arg)
@@ -32,7 +39,9 @@ static void row_inserted(int err, void *arg)
 		record->on_disk = true;
 		records->counts.on_disk++;
 	}
-	if (records->closing && record->place != FORGOTTEN) {
+	if (record->place == FORGOTTEN) {
+		bury(record);
+	} else if (records->closing) {
 		if (err < 0)
 			relay_records_drop(record, why_not_written(err));
 		else
@@ -59,13 +68,6 @@ void relay_records_write(struct record *record)
 	record->writing = true;
 	records->jobs++;
 	store_submit(records->store, insert_row, row_inserted, record);
-}
-
-/* A read that is under way may have seen its row yet. */
-static void bury(struct record *record)
-{
-	if (record->gone && !record->records->reading)
-		relay_records_discard(record);
 }
 
 static int delete_row(struct store_db *db, void *arg)

@@ -711,6 +711,119 @@ static void test_a_flood_of_records_arrives_whole(void **state)
 	assert_int_equal(counts().lost, 0);
 }
 
+/* Dispatchers that acknowledge */
+
+static bool caught_up_seen(void)
+{
+	return has_seen(dispatcher.count - 1, "caught-up\n");
+}
+
+static void dispatcher_acknowledges(size_t connection)
+{
+	dispatcher_says(connection, "sessions 1\r\nfeatures: ack\r\n\r\n");
+}
+
+static void test_caught_up_comes_at_once_where_nothing_waits(void **state)
+{
+	(void)state;
+	links_start("127.0.0.1");
+	assert_true(run_until(is_up));
+	dispatcher_acknowledges(0);
+	assert_true(run_until(caught_up_seen));
+	dispatcher_says(0, "sessions 2\r\nfeatures: ack\r\n\r\n");
+	relay_links_expired(links, 0, SPAN("a"), SPAN("{\"n\": 1}"));
+	assert_true(run_until(first_record_seen));
+	assert_true(has_seen(0, "caught-up\nexpired {\"n\": 1}\n"));
+	assert_null(strstr(
+		strstr(dispatcher.connections[0].seen.data, "caught-up") + 1,
+		"caught-up"));
+	assert_int_equal(counts().records_waiting, 1);
+	dispatcher_says(0, "ack a\r\nack a\r\nsummary 3\r\n\r\n");
+	request_count = 0;
+	assert_true(run_until(has_request));
+	assert_int_equal(counts().records_waiting, 0);
+	assert_int_equal(counts().records_acked, 1);
+	assert_int_equal(counts().acks_unknown, 1);
+	assert_int_equal(counts().commands_bad, 0);
+}
+
+static void test_all_that_is_not_acknowledged_comes_again(void **state)
+{
+	(void)state;
+	links_start("127.0.0.1");
+	assert_true(run_until(is_up));
+	dispatcher_acknowledges(0);
+	assert_true(run_until(caught_up_seen));
+	dispatcher_says(0, "remove 17\r\ncall_id: a\r\n\r\n"
+			   "remove 18\r\ncall_id: b\r\n\r\n");
+	request_count = 0;
+	assert_true(run_until(has_request));
+	relay_links_expired(links, 0, SPAN("a"), SPAN("{\"n\": 1}"));
+	relay_links_removed(links, &requests[0], SPAN("b"),
+			    SPAN("{\"n\": 2, \"record_id\": \"b\"}"),
+			    SPAN("{\"n\": 2, \"e\": 1}"));
+	assert_true(run_until(first_record_seen));
+	assert_true(has_seen(0, "\n17 {\"n\": 2, \"record_id\": \"b\"}\n"));
+	dispatcher_hangs_up(0);
+	assert_true(run_until(is_down));
+	/* Its connection is gone before the counters came. */
+	relay_links_removed(links, &requests[1], SPAN("c"), SPAN("{}"),
+			    SPAN("{\"n\": 3}"));
+	assert_true(run_until(is_up));
+	dispatcher_acknowledges(1);
+	relay_links_expired(links, 0, SPAN("d"), SPAN("{\"n\": 4}"));
+	assert_true(run_until(caught_up_seen));
+	assert_true(has_seen(1, "\nexpired {\"n\": 1}\n"
+				"expired {\"n\": 2, \"e\": 1}\n"
+				"expired {\"n\": 3}\n"
+				"expired {\"n\": 4}\ncaught-up\n"));
+	assert_int_equal(counts().records_resent, 2);
+	assert_int_equal(counts().records_dropped, 0);
+}
+
+static void test_who_announces_nothing_sees_nothing_new(void **state)
+{
+	(void)state;
+	links_start("127.0.0.1");
+	assert_true(run_until(is_up));
+	relay_links_expired(links, 0, SPAN("a"),
+			    SPAN("{\"u\": \"\\\"record_id\\\": \\\"a\\\"\", "
+				 "\"record_id\": \"a\", \"n\": 0}"));
+	relay_links_expired(links, 0, SPAN("b"), SPAN("{\"n\": 1}"));
+	assert_int_equal(counts().records_waiting, 2);
+	assert_int_equal(counts().records_sent, 0);
+	/* It never asks for sessions. */
+	assert_true(run_until(first_record_seen));
+	assert_true(has_seen(0, "\nexpired {\"u\": \"\\\"record_id\\\": "
+				"\\\"a\\\"\", \"n\": 0}\n"
+				"expired {\"n\": 1}\n"));
+	dispatcher_says(0, "remove 18\r\ncall_id: a\r\n\r\n");
+	request_count = 0;
+	assert_true(run_until(has_request));
+	relay_links_removed(links, &requests[0], SPAN("c"),
+			    SPAN("{\"n\": 2, \"record_id\": \"c\"}"),
+			    SPAN("{}"));
+	assert_true(run_until(reply_seen));
+	assert_true(has_seen(0, "\n18 {\"n\": 2}\n"));
+	assert_false(caught_up_seen());
+	assert_int_equal(counts().records_waiting, 0);
+}
+
+static void test_closing_waits_for_acknowledgements(void **state)
+{
+	(void)state;
+	links_start("127.0.0.1");
+	assert_true(run_until(is_up));
+	dispatcher_acknowledges(0);
+	assert_true(run_until(caught_up_seen));
+	relay_links_expired(links, 0, SPAN("a"), SPAN("{\"n\": 1}"));
+	relay_links_close(links, 3600 * US_PER_S, on_links_closed, NULL);
+	assert_true(run_until(first_record_seen));
+	assert_false(closed);
+	dispatcher_says(0, "ack a\r\n");
+	assert_true(run_until(is_closed));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -734,6 +847,10 @@ int main(void)
 		TEST(test_closing_waits_no_longer_than_its_grace),
 		TEST(test_a_record_of_nobody_is_counted),
 		TEST(test_a_flood_of_records_arrives_whole),
+		TEST(test_caught_up_comes_at_once_where_nothing_waits),
+		TEST(test_all_that_is_not_acknowledged_comes_again),
+		TEST(test_who_announces_nothing_sees_nothing_new),
+		TEST(test_closing_waits_for_acknowledgements),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
