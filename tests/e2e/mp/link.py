@@ -1,9 +1,11 @@
 """Stand-ins for the original's relay and dispatcher on the TLS link (docs/protocols.md, section 2).
 
 They know nothing that MediaProxy 4 does not know: no features, no ack, no pages. The test
-says each answer itself, so that it can be late, wrong or missing.
+says each answer itself, so that it can be late, wrong or missing. AckingDispatcher is one of
+ours, as far as a test makes it so.
 """
 
+import json
 import os
 import socket
 import ssl
@@ -105,22 +107,35 @@ class OriginalRelay(Link):
 class OriginalDispatcher:
     """A dispatcher of the original, to which relays of ours connect."""
 
+    announces = ()  # headers of the first `sessions`
+
     def __init__(self, certs, port, ip="127.0.0.1"):
         self.link = "%s:%d" % (ip, port)
         self._context = tls_context(certs, "dispatcher")
-        self._listener = socket.create_server((ip, port))
+        self._address = (ip, port)
+        self._listener = None
+        self.listen()
         self._seq = 0
         self.peer = None
         self.hello = None
         self.unsolicited = []
+
+    def listen(self):
+        self._listener = socket.create_server(self._address)
+
+    def stop_listening(self):
+        self._listener.close()
 
     def accept(self, deadline=5.0):
         """Wait for the relay, and greet it as the original does."""
         self._listener.settimeout(Deadline(deadline).left())
         plain, _ = self._listener.accept()
         plain.settimeout(5)
+        if self.peer:
+            self.peer.close()
         self.peer = Link(self._context.wrap_socket(plain, server_side=True))
-        assert self.command("sessions") == "[]"
+        self.unsolicited = []
+        assert self.command("sessions", self.announces).startswith("[")
         return self
 
     def command(self, name, headers=(), deadline=3.0):
@@ -148,3 +163,26 @@ class OriginalDispatcher:
         self._listener.close()
         if self.peer:
             self.peer.close()
+
+
+class AckingDispatcher(OriginalDispatcher):
+    """One that announces `ack`; the test says what it acknowledges."""
+
+    announces = [("features", "ack")]
+
+    def ack(self, record):
+        self.peer.send("ack %s\r\n" % record["record_id"])
+
+    def backlog(self, deadline=5.0):
+        """After accept(): the records that the relay sends up to its `caught-up`."""
+        lines, self.unsolicited = self.unsolicited, []
+        while "caught-up" not in lines:
+            lines.append(self.next_line(deadline))
+        assert lines[-1] == "caught-up"
+        return [self.record(line) for line in lines[:-1]]
+
+    @staticmethod
+    def record(line):
+        word, _, text = line.partition(" ")
+        assert word == "expired", line
+        return json.loads(text)
