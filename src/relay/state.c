@@ -8,9 +8,6 @@
 #include "relay/relay.h"
 
 #define STATE_DIR_MODE 0750
-#define WITHOUT                                                                \
-	"records are kept in memory alone, and are lost if the relay is "      \
-	"killed"
 
 static void disk_failing(bool is_failing, const char *why, void *arg)
 {
@@ -42,13 +39,13 @@ void relay_open_store(struct relay *relay)
 		 name[0] == '/' ? "" : relay->daemon->config_dir, name);
 	snprintf(path, sizeof(path), "%s/relay.db", folder);
 	r = service_make_dir(folder, STATE_DIR_MODE);
-	if (r < 0) {
-		log_warning(WITHOUT ": state_dir %s: %s", folder, strerror(-r));
-		return;
-	}
-	r = store_open(&relay->store, &config, &why);
 	if (r < 0)
-		log_warning(WITHOUT ": %s",
+		buf_printf(&why, "state_dir %s: %s", folder, strerror(-r));
+	else
+		r = store_open(&relay->store, &config, &why);
+	if (r < 0)
+		log_warning("records are kept in memory alone, and are lost if "
+			    "the relay is killed: %s",
 			    why.len > 0 ? why.data : strerror(-r));
 	else if (why.len > 0)
 		log_warning("%s", why.data);
