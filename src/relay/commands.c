@@ -1,6 +1,5 @@
 #include <errno.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/cleanup.h"
@@ -14,8 +13,6 @@
  */
 #define SESSIONS_PER_PAGE 500
 #define BYTES_PER_PAGE (256u << 10)
-
-#define RECORD_ID_SIZE 40
 
 /* What a refusal is about, in the log: limited, since a peer decides how many.
  */
@@ -92,27 +89,12 @@ struct pending_removal {
 	struct relay_request request;
 };
 
-/* The id of a record, by which its dispatcher acknowledges it. */
-static struct span record_id_of(struct relay *relay,
-				const struct session_final *final,
-				char text[static RECORD_ID_SIZE])
-{
-	(void) final; /* until it has one */
-	snprintf(text, RECORD_ID_SIZE, "%016" PRIx64 "-%" PRIu64,
-		 relay->record_base, ++relay->record_count);
-	return span_of(text);
-}
-
 static void encode(struct buf *out, const struct session_statistics *statistics,
-		   enum statistics_use use, struct span record_id)
+		   enum statistics_use use)
 {
 	struct json_writer w = json_writer_over(out);
 
 	statistics_encode(&w, NULL, statistics, use);
-	if (buf_failed(out))
-		return;
-	out->len--; /* the brace */
-	buf_printf(out, ", \"record_id\": \"%.*s\"}", SPAN_ARG(record_id));
 }
 
 static void log_lost(const struct session_final *final)
@@ -126,11 +108,10 @@ static void session_removed(const struct session_final *final, void *arg)
 	struct pending_removal *pending = arg;
 	struct relay *relay = pending->relay;
 	CLEANUP(buf_done) struct buf text = {0}, expired = {0};
-	char id[RECORD_ID_SIZE];
-	struct span record_id = record_id_of(relay, final, id);
+	struct span record_id = final->statistics->record_id;
 
-	encode(&text, final->statistics, STATISTICS_REMOVE, record_id);
-	encode(&expired, final->statistics, STATISTICS_EXPIRED, record_id);
+	encode(&text, final->statistics, STATISTICS_REMOVE);
+	encode(&expired, final->statistics, STATISTICS_EXPIRED);
 	if (buf_failed(&text) || buf_failed(&expired))
 		log_lost(final);
 	else
@@ -299,10 +280,9 @@ void relay_session_expired(const struct session_final *final, void *arg)
 {
 	CLEANUP(buf_done) struct buf json = {0};
 	struct relay *relay = arg;
-	char id[RECORD_ID_SIZE];
-	struct span record_id = record_id_of(relay, final, id);
+	struct span record_id = final->statistics->record_id;
 
-	encode(&json, final->statistics, STATISTICS_EXPIRED, record_id);
+	encode(&json, final->statistics, STATISTICS_EXPIRED);
 	if (buf_failed(&json))
 		log_lost(final);
 	else

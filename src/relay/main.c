@@ -362,9 +362,6 @@ static int run(struct daemon *daemon)
 	};
 	int status = 1;
 
-	/* Up to 256 bytes it is never interrupted or short. */
-	if (getrandom(&relay.record_base, sizeof(relay.record_base), 0) < 0)
-		relay.record_base = clock_wall_us();
 	if (relay_find_address(relay.conf, &relay.ip) < 0 ||
 	    daemon_load_tls(daemon, &relay.conf->passport, &relay.tls) < 0 ||
 	    daemon_start(daemon) < 0) {

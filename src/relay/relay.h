@@ -38,8 +38,6 @@ struct relay {
 	struct ip_addr ip, shown_ip; /* bound; told to others */
 	uint64_t started_us, sampled_us, sampled_bytes;
 	double bps_relayed;
-	uint64_t record_base, record_count; /* what ids of records are made of
-					     */
 	struct log_limit refusals;
 };
 

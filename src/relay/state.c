@@ -7,8 +7,6 @@
 #include "net/service.h"
 #include "relay/relay.h"
 
-#define STATE_DIR_MODE 0750
-
 static void disk_failing(bool is_failing, const char *why, void *arg)
 {
 	const struct relay *relay = arg;
@@ -26,7 +24,6 @@ void relay_open_store(struct relay *relay)
 {
 	CLEANUP(buf_done) struct buf why = {0};
 	char folder[CONF_MAX_TEXT * 2], path[CONF_MAX_TEXT * 2 + 16];
-	const char *name = relay->conf->state_dir;
 	const struct store_config config = {
 		.loop = relay->loop,
 		.path = path,
@@ -35,10 +32,9 @@ void relay_open_store(struct relay *relay)
 	};
 	int r;
 
-	snprintf(folder, sizeof(folder), name[0] == '/' ? "%s%s" : "%s/%s",
-		 name[0] == '/' ? "" : relay->daemon->config_dir, name);
+	daemon_config_path(relay->daemon, relay->conf->state_dir, folder);
 	snprintf(path, sizeof(path), "%s/relay.db", folder);
-	r = service_make_dir(folder, STATE_DIR_MODE);
+	r = service_make_state_dir(folder);
 	if (r < 0)
 		buf_printf(&why, "state_dir %s: %s", folder, strerror(-r));
 	else

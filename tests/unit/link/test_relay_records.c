@@ -681,6 +681,172 @@ static void test_without_a_disk_the_oldest_gives_way(void **state)
 	assert_string_equal(wire(), "2 3 | 2 3 | 3 ");
 }
 
+/* Anything, in any order */
+
+#define MOST 2000
+
+enum fate { UNKNOWN, SENT, ACKED };
+
+/* What has to be true, while the disk stands still, links go up and down and
+ * relays are started again. */
+static struct {
+	uint64_t random;
+	int count;
+	enum fate fates[MOST + 1]; /* SENT: on the present link */
+	size_t wire_at;            /* read so far */
+	int last;                  /* number on the present link */
+} model;
+
+static int chance(int of)
+{
+	model.random =
+		model.random * 6364136223846793005ull + 1442695040888963407ull;
+	return (int)((model.random >> 33) % (unsigned)of);
+}
+
+static void read_wire(void)
+{
+	int n, len;
+
+	while (model.wire_at < scene.wire.len &&
+	       sscanf(scene.wire.data + model.wire_at, "%d %n", &n, &len) > 0) {
+		assert_true(n > model.last);
+		assert_int_equal(model.fates[n], UNKNOWN);
+		model.fates[n] = SENT;
+		model.last = n;
+		model.wire_at += (size_t)len;
+	}
+}
+
+static void forget_link(void)
+{
+	read_wire();
+	if (scene.is_up)
+		down();
+	model.wire_at = scene.wire.len;
+	model.last = 0;
+	for (int n = 1; n <= model.count; n++)
+		if (model.fates[n] == SENT)
+			model.fates[n] = UNKNOWN;
+}
+
+static void ack_some(void)
+{
+	int from = 1 + chance(model.count + 1);
+	int most = chance(20);
+
+	for (int n = from; n <= model.count && most > 0; n++, most--) {
+		if (model.fates[n] != SENT)
+			continue;
+		ack(n, n);
+		model.fates[n] = ACKED;
+	}
+}
+
+static void add_one(void)
+{
+	int n = ++model.count;
+
+	if (scene.is_up && chance(3) == 0) {
+		add_sent(n);
+		model.fates[n] = SENT;
+	} else {
+		add(n, n);
+	}
+}
+
+static void do_anything(void)
+{
+	switch (chance(12)) {
+	case 0:
+		if (scene.is_up)
+			forget_link();
+		else
+			up(true);
+		break;
+	case 1:
+		disk_set_stalled(chance(2));
+		break;
+	case 2:
+		disk_set_full(chance(2));
+		break;
+	case 3:
+	case 4:
+		run_for((unsigned)chance(8) * MS);
+		break;
+	case 5:
+		if (chance(8) > 0)
+			break;
+		disk_set_stalled(false);
+		disk_set_full(false);
+		forget_link();
+		stop();
+		open_store(scene.path);
+		start();
+		break;
+	case 6:
+	case 7:
+	case 8:
+		ack_some();
+		break;
+	default:
+		for (int i = chance(12); i > 0 && model.count < MOST; i--)
+			add_one();
+	}
+	read_wire();
+}
+
+static void check_what_is_left(void)
+{
+	int left = 0;
+
+	disk_set_stalled(false);
+	disk_set_full(false);
+	if (!scene.is_up)
+		up(true);
+	for (int i = 0; i < 200; i++) {
+		run_for(2 * MS);
+		read_wire();
+		ack_some();
+	}
+	forget_link();
+	up(true);
+	do {
+		run_for(5 * MS);
+		read_wire();
+		left = 0;
+		for (int n = 1; n <= model.count; n++) {
+			if (model.fates[n] == SENT) {
+				ack(n, n);
+				model.fates[n] = ACKED;
+				left++;
+			}
+		}
+	} while (left > 0);
+	run_until(is_empty);
+	for (int n = 1; n <= model.count; n++)
+		assert_int_equal(model.fates[n], ACKED);
+	assert_int_equal(counts().dropped, 0);
+	wait_for_rows(0);
+	assert_int_equal(rows_durable(), 0);
+}
+
+static void test_whatever_happens_none_is_lost_or_doubled(void **state)
+{
+	for (unsigned seed = 1; seed <= 8; seed++) {
+		memset(&model, 0, sizeof(model));
+		model.random = seed;
+		teardown(state);
+		setup(state);
+		relay_records_free(scene.records);
+		scene.config.max_records = 8 + seed * 2;
+		start();
+		for (int i = 0; i < 400; i++)
+			do_anything();
+		check_what_is_left();
+	}
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 #define TEST_WITHOUT_DISK(name)                                                \
 	cmocka_unit_test_setup_teardown(name, setup_without_disk, teardown)
@@ -710,6 +876,7 @@ int main(void)
 		TEST(test_an_ack_finds_what_is_on_disk_alone),
 		TEST(test_others_keep_their_records),
 		TEST_WITHOUT_DISK(test_without_a_disk_the_oldest_gives_way),
+		TEST(test_whatever_happens_none_is_lost_or_doubled),
 	};
 
 	log_set_level(LOG_LEVEL_ERROR + 1);
