@@ -6,6 +6,7 @@ With a real Kamailio, and with a stand-in for OpenSIPS of both kinds.
 import grp
 import os
 import pwd
+import shutil
 import socket
 
 import pytest
@@ -94,14 +95,18 @@ def test_a_call_that_hung_up_is_not_asked_for(proxied):
     assert dialogs(proxied) == {}
 
 
-def test_a_dispatcher_that_was_away_when_the_call_expired_ends_it(proxied):
-    """The record waits at the relay, and nobody knows the call any more."""
+@pytest.mark.parametrize("state", ["kept", "lost"])
+def test_a_dispatcher_that_was_away_when_the_call_expired_ends_it(proxied, state):
+    """The record waits at the relay. Without its state, the dispatcher does not know the call."""
     call = silent_call(proxied, ENGAGE)
     proxied.dispatcher.kill()
     proxied.relay.wait_log("session ended", deadline=10.0)
     since = proxied.dispatcher.log_offset()
+    if state == "lost":
+        shutil.rmtree(proxied.dispatcher.state_dir)
     proxied.start()
-    proxied.dispatcher.wait_log("which was not known here", since=since)
+    proxied.dispatcher.wait_log("session expired by timeout" if state == "kept"
+                                else "which was not known here", since=since)
     call.callee.wait_message("BYE", deadline=10.0)
     call.caller.wait_message("BYE", deadline=10.0)
     call.callee.finish()

@@ -84,6 +84,13 @@ class Daemon(Process):
         assert status == 200, "GET %s: %d %s" % (target, status, text)
         return json.loads(text)
 
+    def put(self, target, value):
+        """The same for PUT of some JSON."""
+        status, text = control.http_request(self.control_path, "PUT", "/api/v1/" + target,
+                                            value)
+        assert status == 200, "PUT %s: %d %s" % (target, status, text)
+        return json.loads(text)
+
     def summary(self):
         return self.get("summary")
 
@@ -126,7 +133,6 @@ class Dispatcher(Daemon):
             "listen": self.link,
             "listen_management": "%s:%d" % self.management_address,
             "management_use_tls": "no",
-            "state_dir": "state",
             "log_level": "DEBUG",
         }
         keys.update(config or {})
@@ -183,7 +189,6 @@ class Relay(Daemon):
         keys = {
             "dispatchers": " ".join(d if isinstance(d, str) else d.link for d in dispatchers),
             "relay_ip": ip,
-            "state_dir": "state",
             "port_range": port_range,
             "reconnect_delay": 1,
             # The networks of these tests are private. With this, a packet for a party that

@@ -1,5 +1,6 @@
 """Database servers of our own on loopback, and the program that delivers records to them."""
 
+import contextlib
 import json
 import os
 import pwd
@@ -104,8 +105,12 @@ class _Server(Process):
         wait_for(lambda: self._state() == "T", what="%s frozen" % self.name)
 
     def thaw(self):
+        self._wake_all()
+
+    def _wake_all(self):
         for pid in self.pids():
-            os.kill(pid, signal.SIGCONT)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
 
     def close(self):
         try:
@@ -157,8 +162,7 @@ class PostgreSQL(_Server):
 
     def stop(self, deadline=30.0):
         if self.running():
-            for pid in self.pids():
-                os.kill(pid, signal.SIGCONT)
+            self._wake_all()
             # Without waiting for those who are connected
             self.signal(signal.SIGINT)
         super().stop(deadline)
