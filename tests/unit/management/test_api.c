@@ -331,16 +331,10 @@ static void test_a_handler_reads_parameters_and_body(void **state)
 
 static void test_a_number_that_is_not_allowed_is_refused(void **state)
 {
-	static const char *const bad[] = {"",
-					  "1",
-					  "10",
-					  "-3",
-					  "+3",
-					  "3.0",
-					  "%203",
-					  "0x3",
-					  "99999999999999"
-					  "9999999"};
+	static const char *const bad[] = {
+		"",     "1",   "10",
+		"-3",   "+3",  "3.0",
+		"%203", "0x3", "18446744073709551619"};
 	struct setup setup;
 	struct client client;
 	char target[64];
