@@ -143,6 +143,26 @@ def test_accounting_without_backends_shows_the_disk(call_system):
     assert text == "Nothing is set aside that could be tried again.\n"
 
 
+def test_accounting_says_which_backend_is_down_why_and_that_it_is_up_again(make_call_system,
+                                                                           tmp_path):
+    folder = tmp_path / "records"
+    folder.mkdir()
+    system = make_call_system(dispatcher_config={"accounting": "file"},
+                              dispatcher_sections={"File": {"path": folder / "records.json"}})
+    folder.rmdir()
+    ended_call(system)
+
+    def line():
+        text = asked(system.dispatcher, "accounting")
+        return re.search(r"^file .*$", text, re.M).group()
+
+    wait_for(lambda: re.match(r"file +down +1 +0 +0 +00:00:\d\d +\S.*No such file", line()),
+             what=line)
+    folder.mkdir()
+    wait_for(lambda: re.match(r"file +up +0 +1 +0$", line()), deadline=15.0, what=line)
+    system.dispatcher.note_fds()  # the file stays open
+
+
 def test_a_backend_that_is_not_there_is_told(call_system):
     done = mediaproxy("accounting", "retry", "telepathy", "--runtime-dir",
                       call_system.dispatcher.runtime_dir)
