@@ -81,41 +81,17 @@ static bool is_connected(const struct relay_link *link)
 
 /* Records */
 
-/* The key is between ours alone. Nothing that a caller said looks like it: in
- * JSON a quote inside of a text has a backslash before it. */
-static void add_without_record_id(struct buf *out, struct span record_id,
-				  struct span json)
-{
-	CLEANUP(buf_done) struct buf key = {0};
-	const char *at = NULL;
-
-	buf_printf(&key, ", \"record_id\": \"%.*s\"", SPAN_ARG(record_id));
-	if (!buf_failed(&key) && json.len > key.len)
-		at = memmem(json.ptr, json.len, key.data, key.len);
-	if (at) {
-		size_t before = (size_t)(at - json.ptr);
-
-		buf_add(out, span_make(json.ptr, before));
-		json = span_make(at + key.len, json.len - before - key.len);
-	}
-	buf_add(out, json);
-}
-
 static bool acknowledges(const struct relay_link *link)
 {
 	return link->features & (unsigned)LINK_FEATURE_ACK;
 }
 
-static bool write_record(struct relay_link *link, struct span record_id,
-			 struct span json)
+static bool write_record(struct relay_link *link, struct span json)
 {
 	CLEANUP(buf_done) struct buf line = {0};
 
 	buf_add(&line, SPAN("expired "));
-	if (acknowledges(link))
-		buf_add(&line, json);
-	else
-		add_without_record_id(&line, record_id, json);
+	buf_add(&line, json);
 	buf_add(&line, SPAN("\r\n"));
 	if (buf_failed(&line))
 		return false;
@@ -134,7 +110,7 @@ static void records_send(struct relay_link *link)
 		return;
 	while ((more = relay_records_next(link->records, &record_id, &json)) &&
 	       conn_pending(link->conn) < DRAIN_UP_TO_BYTES) {
-		if (!write_record(link, record_id, json))
+		if (!write_record(link, json))
 			return;
 		relay_records_sent(link->records);
 	}
@@ -182,14 +158,7 @@ void relay_link_removed(struct relay_link *link,
 			struct span record_id, struct span reply,
 			struct span expired)
 {
-	CLEANUP(buf_done) struct buf text = {0};
-
-	if (acknowledges(link))
-		buf_add(&text, reply);
-	else
-		add_without_record_id(&text, record_id, reply);
-	if (buf_failed(&text) ||
-	    relay_link_reply(link, request, buf_span(&text)) < 0)
+	if (relay_link_reply(link, request, reply) < 0)
 		relay_link_expired(link, record_id, expired);
 	else if (acknowledges(link))
 		relay_records_add_sent(link->records, record_id, expired);

@@ -501,12 +501,17 @@ static void test_an_ack_may_come_before_the_row_is_written(void **state)
 	assert_int_equal(rows_durable(), 0);
 }
 
-static void test_a_disk_that_stands_still_holds_up_nothing(void **state)
+static void start_with_little_memory(void)
 {
-	(void)state;
 	relay_records_free(scene.records);
 	scene.config.max_records = 8;
 	start();
+}
+
+static void test_a_disk_that_stands_still_holds_up_nothing(void **state)
+{
+	(void)state;
+	start_with_little_memory();
 	disk_set_stalled(true);
 	add(1, 30);
 	run_for(20 * MS);
@@ -593,9 +598,7 @@ static void test_an_end_on_a_full_disk_leaves_nothing_behind(void **state)
 static void test_a_spilled_reply_is_not_sent_twice_on_one_link(void **state)
 {
 	(void)state;
-	relay_records_free(scene.records);
-	scene.config.max_records = 8;
-	start();
+	start_with_little_memory();
 	up(true);
 	add(1, 8); /* full */
 	add_sent(9);
@@ -612,12 +615,24 @@ static void test_a_spilled_reply_is_not_sent_twice_on_one_link(void **state)
 	assert_string_equal(wire(), "1 2 3 4 5 6 7 8 10 | 9 10 11 ");
 }
 
+static void test_a_reply_that_waits_for_the_disk_is_sent_again(void **state)
+{
+	(void)state;
+	start_with_little_memory();
+	up(true);
+	disk_set_stalled(true);
+	add(1, 8);
+	add_sent(9);
+	down();
+	up(true);
+	ack(1, 8);
+	assert_string_equal(wire(), "1 2 3 4 5 6 7 8 | 1 2 3 4 5 6 7 8 9 ");
+}
+
 static void test_an_ack_finds_what_is_on_disk_alone(void **state)
 {
 	(void)state;
-	relay_records_free(scene.records);
-	scene.config.max_records = 8;
-	start();
+	start_with_little_memory();
 	up(true);
 	add(1, 8);
 	add_sent(9);
@@ -873,6 +888,7 @@ int main(void)
 		TEST(test_the_end_writes_what_is_not_acknowledged),
 		TEST(test_an_end_on_a_full_disk_leaves_nothing_behind),
 		TEST(test_a_spilled_reply_is_not_sent_twice_on_one_link),
+		TEST(test_a_reply_that_waits_for_the_disk_is_sent_again),
 		TEST(test_an_ack_finds_what_is_on_disk_alone),
 		TEST(test_others_keep_their_records),
 		TEST_WITHOUT_DISK(test_without_a_disk_the_oldest_gives_way),
