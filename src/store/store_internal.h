@@ -2,9 +2,13 @@
 /**
  * @file store/store_internal.h  What the files of this folder share
  *
- * store.c has the jobs and their two threads; database.c opens and closes
+ * store.c has the loop's side: jobs that are handed in and their handlers;
+ * lanes.c has the two threads that do them; database.c opens and closes
  * connections; statement.c has their prepared statements.
  */
+#include <pthread.h>
+#include <stdatomic.h>
+
 #include "store/store.h"
 
 #define STORE_MAX_STATEMENTS 64
@@ -35,3 +39,82 @@ struct store_db *store_db_close(struct store_db *db);
 bool store_is_damage(int error);
 /** Set a damaged file aside with its log. @return 0 or negative errno */
 int store_set_aside(const char *path, struct buf *ret_why);
+
+struct job {
+	struct job *next;
+	store_work_h *work;
+	store_done_h *done;
+	void *arg;
+	int err;
+};
+
+struct job_list {
+	struct job *first, **end;
+};
+
+/* A thread with the jobs that wait for it. */
+struct lane {
+	struct store *store;
+	struct store_db *db;
+	pthread_t thread;
+	bool running; /* the thread was begun */
+	bool ended;   /* it has left; under the lock */
+	pthread_cond_t wake;
+	struct job_list jobs; /* under the lock */
+};
+
+struct store {
+	struct loop *loop;
+	char *path;
+	size_t max_waiting;
+	void (*failing)(bool is_failing, const char *why, void *arg);
+	void *arg;
+	int lock_fd;
+	int pipe[2];
+	struct watch *watch;
+	struct timer *look, *flush;
+	struct job_list turn; /* handed in during this turn; of the loop */
+	bool is_told_failing; /* of the loop */
+
+	pthread_mutex_t lock; /* for what follows, and the lanes' lists */
+	struct job_list finished;
+	bool stopping;
+	uint64_t give_up_us; /* stopping: no retry after that */
+	char why[160];       /* of the last failure */
+	struct store_counts counts;
+	pthread_cond_t left; /* a lane has ended */
+
+	atomic_bool failed;             /* the last commit; of the writer */
+	_Atomic uint64_t busy_since_us; /* the writer's batch; 0: idle */
+	atomic_int log_pages;
+	struct lane writer, reader;
+};
+
+static inline void job_list_init(struct job_list *list)
+{
+	list->first = NULL;
+	list->end = &list->first;
+}
+
+static inline void job_list_add(struct job_list *list, struct job *job)
+{
+	job->next = NULL;
+	*list->end = job;
+	list->end = &job->next;
+}
+
+static inline void job_list_move(struct job_list *to, struct job_list *from)
+{
+	if (!from->first)
+		return;
+	*to->end = from->first;
+	to->end = from->end;
+	job_list_init(from);
+}
+
+/** Hand jobs that are done back to the loop. The lock is held. */
+void lane_finish(struct store *store, struct job_list *jobs);
+/** Begin both threads. @return 0 or negative errno */
+int lanes_start(struct store *store);
+/** End them. @return false: one hangs past the grace, with jobs in its hands */
+bool lanes_stop(struct store *store, uint64_t grace_us);
