@@ -71,11 +71,9 @@ static void report(struct taker *taker, struct span json)
 static void add(struct taker *taker, struct span line)
 {
 	struct delivery *delivery = &taker->batch[taker->count];
-	char *json = span_dup(line);
 
 	*delivery = (struct delivery){0};
-	if (record_decode(span_make(json, line.len), take, &delivery->record) <
-	    0) {
+	if (record_decode(line, take, &delivery->record) < 0) {
 		fprintf(stderr, "deliver: no record: %.*s\n", SPAN_ARG(line));
 		exit(2);
 	}
