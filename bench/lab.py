@@ -224,6 +224,7 @@ class MediaProxy:
 
     title = 'MediaProxy'
     forwarding = 'userspace'
+    more_config = ''
 
     def __init__(self, build, network, port_range='40000:60000', port_rest='5'):
         self.build = build
@@ -259,7 +260,8 @@ class MediaProxy:
         with open(os.path.join(config, 'config.ini'), 'w', encoding='ascii') as out:
             out.write(CONFIG.format(link_port=link_port, management_port=management_port,
                                     relay_ip=self.network.relay_ip, port_range=self.port_range,
-                                    port_rest=self.port_rest, forwarding=self.forwarding))
+                                    port_rest=self.port_rest, forwarding=self.forwarding)
+                      + self.more_config)
         options = ('--no-fork', '--config-dir', config, '--runtime-dir', self.runtime)
         self.dispatcher, self.relay = (
             self.run(name, options, fact) for name, fact in
@@ -334,12 +336,16 @@ class MediaProxy:
                  'to_tag: b\r\n\r\n')
 
     def signalling(self, connections, seconds):
-        """`mediaproxy bench signalling`: the figures, by their names there."""
-        words = (self.program('mediaproxy'), 'bench', 'signalling', '--runtime-dir', self.runtime,
-                 '--connections', str(connections), '--seconds', str(seconds),
-                 '--pid', f'{self.dispatcher.pid},{self.relay.pid}', '--json')
+        return self.bench(connections=connections, seconds=seconds)
+
+    def bench(self, **options):
+        """`mediaproxy bench signalling` with these options: the figures, by their names there."""
+        words = [self.program('mediaproxy'), 'bench', 'signalling', '--runtime-dir', self.runtime,
+                 '--pid', f'{self.dispatcher.pid},{self.relay.pid}', '--json']
+        for name, value in options.items():
+            words += [f'--{name}', str(value)]
         done = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
-                              timeout=seconds + WAIT_SECONDS, check=False)
+                              timeout=options.get('seconds', 300) + WAIT_SECONDS, check=False)
         try:
             figures = json.loads(done.stdout)
         except ValueError:

@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 
+import accounting
 import delay
 import lab
 import plot
@@ -23,7 +24,7 @@ import rate
 import rtpengine
 import table
 
-PARTS = ('memory', 'media', 'signalling', 'rate', 'delay', 'kernel_cpu')
+PARTS = ('memory', 'media', 'signalling', 'accounting', 'rate', 'delay', 'kernel_cpu')
 
 
 def measure_media(build, network, relay_type, options):
@@ -53,7 +54,8 @@ def measure_signalling(build, network, relay_type, options):
 MEASURE = {'memory': measure_memory, 'media': measure_media, 'signalling': measure_signalling}
 
 # Of every candidate, each with tables of its own; for root.
-COMPARE = {'rate': (rate.measure, (rate.ratio_rows, rate.rows)),
+COMPARE = {'accounting': (accounting.measure, (accounting.rows,)),
+           'rate': (rate.measure, (rate.ratio_rows, rate.rows)),
            'delay': (delay.measure, (delay.rows,)),
            'kernel_cpu': (delay.measure_cpu, (delay.cpu_rows,))}
 
@@ -69,7 +71,7 @@ ROWS = (
     ('signalling: update reply, p99 us', '{}', '< 5000',
      ('signalling', 'update_reply', 'p99_us')),
     ('signalling: remove, p50 us', '{}', '', ('signalling', 'remove', 'p50_us')),
-    ('signalling: remove, p99 us', '{}', '< 5000', ('signalling', 'remove', 'p99_us')),
+    ('signalling: remove, p99 us', '{}', '< 20000', ('signalling', 'remove', 'p99_us')),
     ('signalling: CPU of all daemons, us a call', '{:.1f}', '< 200',
      ('signalling', 'cpu_us_per_call')),
     ('signalling: port_range', '{}', '', ('signalling', 'port_range')),
@@ -192,6 +194,10 @@ def parse():
     parser.add_argument('--rounds', type=int, default=3, help='of the rate part')
     parser.add_argument('--rate-seconds', type=float, default=2,
                         help='each candidate in each round of the rate part')
+    parser.add_argument('--account-seconds', type=int, default=60,
+                        help='of the accounting part, into the database')
+    parser.add_argument('--backlog', type=int, default=100000,
+                        help='records of the accounting part that wait')
     parser.add_argument('--cpu-seconds', type=float, default=10, help='of the kernel_cpu part')
     parser.add_argument('--alone', action='store_true', help='without rtpengine')
     options = parser.parse_args()
