@@ -28,6 +28,10 @@ SANITIZERS = {
     'TSAN_OPTIONS': 'halt_on_error=1:second_deadlock_stack=1',
 }
 
+# Unit tests of what has several threads.
+THREADED = ('media-', 'store-', 'accounting-accounting', 'accounting-delivery',
+            'dispatcher-records', 'dispatcher-directory_disk', 'link-relay_records')
+
 Case = collections.namedtuple('Case', 'suite name seconds outcome text')
 
 
@@ -200,11 +204,11 @@ class Checks:
     def tsan(self):
         listing = subprocess.run(['meson', 'introspect', '--tests', 'build-asan'],
                                  stdout=subprocess.PIPE, text=True, check=True)
-        tests = [test for test in json.loads(listing.stdout) if test['name'].startswith('media-')]
+        tests = [test for test in json.loads(listing.stdout) if test['name'].startswith(THREADED)]
         targets = sorted({os.path.relpath(test['cmd'][0], os.path.join(TOP, 'build-asan'))
                           for test in tests})
         if not targets:
-            raise ValueError('no test named media-*')
+            raise ValueError(f'no test named {THREADED}')
         built = self.build('build-tsan', 'build-tsan',
                            ['-Dwerror=true', '-Db_sanitize=thread', '-Db_lundef=false'],
                            'gcc', targets)
@@ -228,8 +232,9 @@ class Checks:
                                           1200))
 
     def e2e(self):
-        return self.pytest('e2e', 'tests/e2e', 3600 if self.long else 1500,
-                           {'MP_BUILD': os.path.join(TOP, 'build-asan')})
+        return self.pytest('e2e', 'tests/e2e', 5400 if self.long else 2100,
+                           {'MP_BUILD': os.path.join(TOP, 'build-asan'),
+                            'MP_LONG': '1' if self.long else '0'})
 
 
 SUITES = ['build_gcc', 'build_clang', 'unit', 'tsan', 'fuzz', 'house', 'kernel', 'e2e']
