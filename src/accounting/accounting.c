@@ -237,7 +237,8 @@ static void prune(void *arg)
 		.max_bytes = (int64_t)conf->history_mib << 20,
 		.max_records = PRUNE_RECORDS,
 	};
-	store_submit(accounting->store, prune_records, records_pruned, pruning);
+	store_submit_later(accounting->store, prune_records, records_pruned,
+			   pruning);
 }
 
 /* Start and stop */

@@ -182,7 +182,7 @@ static void session_changed(struct directory_session *session, void *arg)
 	struct row *row = make_row(disk, session);
 
 	if (row)
-		store_submit(disk->store, write_row, row_written, row);
+		store_submit_later(disk->store, write_row, row_written, row);
 }
 
 static void session_dropped(const struct directory_session *session, void *arg)
@@ -193,7 +193,7 @@ static void session_dropped(const struct directory_session *session, void *arg)
 	if (!row)
 		return;
 	*row = (struct row){.disk = disk, .id = (int64_t)session->id};
-	store_submit(disk->store, delete_row, row_written, row);
+	store_submit_later(disk->store, delete_row, row_written, row);
 }
 
 /* Loading */

@@ -82,12 +82,16 @@ int relay_peer_request(struct relay_peer *peer, struct span name,
 
 void relay_peer_ack(struct relay_peer *peer, struct span record_id)
 {
+	char line[128];
+	int len;
+
 	if (peer->dead || !peer->linked ||
 	    !(peer->hello.features & (unsigned)LINK_FEATURE_ACK))
 		return;
-	conn_write(peer->conn, SPAN("ack "));
-	conn_write(peer->conn, record_id);
-	conn_write(peer->conn, SPAN("\r\n"));
+	len = snprintf(line, sizeof(line), "ack %.*s\r\n",
+		       SPAN_ARG(record_id));
+	if (len > 0 && (size_t)len < sizeof(line))
+		conn_write(peer->conn, span_make(line, (size_t)len));
 }
 
 static void finish_request(struct relay_peer *peer,

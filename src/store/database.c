@@ -19,15 +19,15 @@ static const char *const pragmas[] = {
 			    "PRAGMA synchronous = FULL;"
 			    "PRAGMA wal_autocheckpoint = 0;"
 			    "PRAGMA journal_size_limit = 67108864;"
-			    "PRAGMA cache_size = -16384;"
+			    "PRAGMA cache_size = -4096;"
 			    "PRAGMA temp_store = MEMORY;",
 	[STORE_DB_READER] = "PRAGMA wal_autocheckpoint = 0;"
 			    "PRAGMA query_only = ON;"
-			    "PRAGMA cache_size = -4096;"
+			    "PRAGMA cache_size = -1024;"
 			    "PRAGMA temp_store = MEMORY;",
 	[STORE_DB_STRANGER] = "PRAGMA wal_autocheckpoint = 0;"
 			      "PRAGMA query_only = ON;"
-			      "PRAGMA cache_size = -4096;",
+			      "PRAGMA cache_size = -1024;",
 };
 
 int store_db_open(struct store_db **ret, const char *path,

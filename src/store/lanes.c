@@ -144,6 +144,11 @@ static void *write_jobs(void *arg)
 			pthread_cond_wait(&lane->wake, &store->lock);
 			continue;
 		}
+		if (lane->due_us > clock_mono_us() && !store->stopping) {
+			thread_cond_wait(&lane->wake, &store->lock,
+					 lane->due_us);
+			continue;
+		}
 		job_list_move(&jobs, &lane->jobs);
 		pthread_mutex_unlock(&store->lock);
 		run_batch(store, &jobs);

@@ -13,6 +13,7 @@
 
 #define DEFAULT_MAX_WAITING 200000
 #define STALLED_US US_PER_S
+#define LATER_US (100 * US_PER_MS)
 #define LOOK_EVERY_US (250 * US_PER_MS)
 
 /* From the threads back to the loop */
@@ -76,38 +77,48 @@ bool store_is_failing(const struct store *store)
 
 /* Handing in */
 
-static struct job *make_job(store_work_h *work, store_done_h *done, void *arg)
+static struct job *make_job(store_work_h *work, store_done_h *done, void *arg,
+			    bool is_urgent)
 {
 	struct job *job = malloc(sizeof(*job));
 
 	if (!job)
 		return NULL;
-	*job = (struct job){.work = work, .done = done, .arg = arg};
+	*job = (struct job){
+		.work = work, .done = done, .arg = arg, .is_urgent = is_urgent};
 	return job;
 }
 
 /* Under the lock: room in the queue, or the job is over. */
 static void admit(struct store *store, struct job_list *jobs)
 {
+	struct lane *writer = &store->writer;
+	uint64_t due_us = clock_mono_us() + LATER_US;
+	bool wakes = !writer->jobs.first;
 	struct job_list refused;
 	struct job *job;
 
+	if (wakes)
+		writer->due_us = due_us;
 	job_list_init(&refused);
 	while ((job = jobs->first)) {
 		jobs->first = job->next;
 		if (store->counts.waiting < store->max_waiting &&
-		    !store->writer.ended) {
+		    !writer->ended) {
 			store->counts.waiting++;
-			job_list_add(&store->writer.jobs, job);
+			if (job->is_urgent)
+				writer->due_us = 0;
+			job_list_add(&writer->jobs, job);
 			continue;
 		}
-		job->err = store->writer.ended ? -ESHUTDOWN : -ENOSPC;
+		job->err = writer->ended ? -ESHUTDOWN : -ENOSPC;
 		store->counts.refused++;
 		job_list_add(&refused, job);
 	}
 	job_list_init(jobs);
 	lane_finish(store, &refused);
-	pthread_cond_signal(&store->writer.wake);
+	if (wakes || writer->due_us == 0)
+		pthread_cond_signal(&writer->wake);
 }
 
 static void end_turn(void *arg)
@@ -121,10 +132,10 @@ static void end_turn(void *arg)
 	pthread_mutex_unlock(&store->lock);
 }
 
-void store_submit(struct store *store, store_work_h *work, store_done_h *done,
-		  void *arg)
+static void submit(struct store *store, store_work_h *work, store_done_h *done,
+		   void *arg, bool is_urgent)
 {
-	struct job *job = make_job(work, done, arg);
+	struct job *job = make_job(work, done, arg, is_urgent);
 	bool is_first = !store->turn.first;
 
 	if (!job) {
@@ -137,10 +148,22 @@ void store_submit(struct store *store, store_work_h *work, store_done_h *done,
 		timer_start(store->flush, 0);
 }
 
+void store_submit(struct store *store, store_work_h *work, store_done_h *done,
+		  void *arg)
+{
+	submit(store, work, done, arg, /* is_urgent= */ true);
+}
+
+void store_submit_later(struct store *store, store_work_h *work,
+			store_done_h *done, void *arg)
+{
+	submit(store, work, done, arg, /* is_urgent= */ false);
+}
+
 void store_submit_from_thread(struct store *store, store_work_h *work,
 			      store_done_h *done, void *arg)
 {
-	struct job *job = make_job(work, done, arg);
+	struct job *job = make_job(work, done, arg, /* is_urgent= */ false);
 	struct job_list one;
 
 	if (!job) {
@@ -157,7 +180,7 @@ void store_submit_from_thread(struct store *store, store_work_h *work,
 void store_ask(struct store *store, store_work_h *work, store_done_h *done,
 	       void *arg)
 {
-	struct job *job = make_job(work, done, arg);
+	struct job *job = make_job(work, done, arg, /* is_urgent= */ true);
 
 	if (!job) {
 		done(-ENOMEM, arg);

@@ -74,7 +74,14 @@ int store_start(struct store *store);
 void store_submit(struct store *store, store_work_h *work, store_done_h *done,
 		  void *arg);
 
-/** The same from any other thread. done is called on the loop. */
+/**
+ * The same for what nobody waits for: it is committed with the next job that
+ * somebody does, or a tenth of a second later.
+ */
+void store_submit_later(struct store *store, store_work_h *work,
+			store_done_h *done, void *arg);
+
+/** store_submit_later() from any other thread. done is called on the loop. */
 void store_submit_from_thread(struct store *store, store_work_h *work,
 			      store_done_h *done, void *arg);
 

@@ -45,6 +45,7 @@ struct job {
 	store_work_h *work;
 	store_done_h *done;
 	void *arg;
+	bool is_urgent; /* somebody waits for it */
 	int err;
 };
 
@@ -61,6 +62,7 @@ struct lane {
 	bool ended;   /* it has left; under the lock */
 	pthread_cond_t wake;
 	struct job_list jobs; /* under the lock */
+	uint64_t due_us;      /* by when they are to be begun; the writer's */
 };
 
 struct store {

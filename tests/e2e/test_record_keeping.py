@@ -127,8 +127,7 @@ def test_what_ends_while_no_dispatcher_is_there_survives_the_relay(relay_with):
 def test_the_originals_dispatcher_gets_each_record_once(relay_with):
     dispatcher = relay_with(OriginalDispatcher, unanswered_timeout=1)
     relay = dispatcher.system.relay
-    for record in end_calls(dispatcher, "c1@x", "c2@x"):
-        assert "record_id" not in record
+    end_calls(dispatcher, "c1@x", "c2@x")
     assert Reply(dispatcher.command("update", update_headers(
         "request", "rings@x", "f", "", AUDIO))).ok
     dispatcher.stop_listening()
@@ -142,7 +141,6 @@ def test_the_originals_dispatcher_gets_each_record_once(relay_with):
     lines = dispatcher.accept().unsolicited
     word, _, text = (lines[0] if lines else dispatcher.next_line()).partition(" ")
     assert word == "expired" and json.loads(text)["call_id"] == "rings@x"
-    assert "record_id" not in text
     wait_counter(relay, "records_on_disk", 0)
     assert relay.summary()["records_waiting"] == 0
     dispatcher.peer.close()
