@@ -9,6 +9,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/list.h"
+
 struct loop;
 struct timer;
 struct watch;
@@ -58,3 +60,19 @@ int loop_on_signal(struct loop *loop, int signal_number, loop_signal_h *handler,
  * @return 0 or -ENOMEM
  */
 int loop_defer(struct loop *loop, timer_h *handler, void *arg);
+
+/**
+ * A call at the end of this turn that needs no memory, since its object holds
+ * it. Initialize once, start as often as wanted (a started one stays as it is).
+ */
+struct loop_task {
+	struct list link;
+	struct loop *loop;
+	timer_h *handler;
+	void *arg;
+};
+
+void loop_task_init(struct loop_task *task, struct loop *loop, timer_h *handler,
+		    void *arg);
+void loop_task_start(struct loop_task *task);
+void loop_task_stop(struct loop_task *task);

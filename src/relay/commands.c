@@ -103,20 +103,25 @@ static void log_lost(const struct session_final *final)
 		  SPAN_ARG(final->statistics->call_id));
 }
 
+/* What is sent again to a dispatcher of ours may have either form. */
 static void session_removed(const struct session_final *final, void *arg)
 {
 	struct pending_removal *pending = arg;
 	struct relay *relay = pending->relay;
-	CLEANUP(buf_done) struct buf text = {0}, expired = {0};
-	struct span record_id = final->statistics->record_id;
+	CLEANUP(buf_done) struct buf reply = {0}, expired = {0};
+	bool acks = relay_links_has_feature(
+		relay->links, pending->request.owner, LINK_FEATURE_ACK);
 
-	encode(&text, final->statistics, STATISTICS_REMOVE);
-	encode(&expired, final->statistics, STATISTICS_EXPIRED);
-	if (buf_failed(&text) || buf_failed(&expired))
+	encode(&reply, final->statistics, STATISTICS_REMOVE);
+	if (!acks)
+		encode(&expired, final->statistics, STATISTICS_EXPIRED);
+	if (buf_failed(&reply) || buf_failed(&expired))
 		log_lost(final);
 	else
-		relay_links_removed(relay->links, &pending->request, record_id,
-				    buf_span(&text), buf_span(&expired));
+		relay_links_removed(relay->links, &pending->request,
+				    final->statistics->record_id,
+				    buf_span(&reply),
+				    buf_span(acks ? &reply : &expired));
 	free(pending);
 }
 

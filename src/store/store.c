@@ -145,7 +145,7 @@ static void submit(struct store *store, store_work_h *work, store_done_h *done,
 	}
 	job_list_add(&store->turn, job);
 	if (is_first)
-		timer_start(store->flush, 0);
+		loop_task_start(&store->flush);
 }
 
 void store_submit(struct store *store, store_work_h *work, store_done_h *done,
@@ -275,6 +275,7 @@ int store_open(struct store **ret, const struct store_config *config,
 		config->max_waiting ? config->max_waiting : DEFAULT_MAX_WAITING;
 	store->failing = config->failing;
 	store->arg = config->arg;
+	loop_task_init(&store->flush, store->loop, end_turn, store);
 	store->lock_fd = store->pipe[0] = store->pipe[1] = -1;
 	store->writer.store = store->reader.store = store;
 	job_list_init(&store->turn);
@@ -295,8 +296,6 @@ int store_open(struct store **ret, const struct store_config *config,
 		err = open_pipe(store);
 	if (err == 0)
 		err = timer_new(&store->look, store->loop, look, store);
-	if (err == 0)
-		err = timer_new(&store->flush, store->loop, end_turn, store);
 	if (err < 0) {
 		store_free(store, 0);
 		return err;
@@ -341,7 +340,7 @@ struct store *store_free(struct store *store, uint64_t grace_us)
 	end_turn(store);
 	watch_free(store->watch);
 	timer_free(store->look);
-	timer_free(store->flush);
+	loop_task_stop(&store->flush);
 	if (!lanes_stop(store, grace_us)) {
 		/* A thread hangs in the disk with some of the jobs in its
 		 * hands: both are left to the end of the process. */

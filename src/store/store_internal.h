@@ -74,7 +74,8 @@ struct store {
 	int lock_fd;
 	int pipe[2];
 	struct watch *watch;
-	struct timer *look, *flush;
+	struct timer *look;
+	struct loop_task flush;
 	struct job_list turn; /* handed in during this turn; of the loop */
 	bool is_told_failing; /* of the loop */
 
