@@ -3,11 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* AUTOINCREMENT: a place is never given again, since cursors point to it. */
+/* A place is never given again, since cursors point to it: SQLite gives the
+ * next one behind the largest, and the last record is never deleted. */
 int spool_open(struct store_db *db)
 {
 	return store_exec(db, "CREATE TABLE IF NOT EXISTS records ("
-			      " seq INTEGER PRIMARY KEY AUTOINCREMENT,"
+			      " seq INTEGER PRIMARY KEY,"
 			      " record_id BLOB NOT NULL UNIQUE,"
 			      " call_id BLOB NOT NULL,"
 			      " from_tag BLOB NOT NULL,"
@@ -255,6 +256,7 @@ int spool_prune(struct store_db *db, const struct spool_limits *limits,
 	s = store_statement(
 		db, "DELETE FROM records WHERE seq IN (SELECT seq FROM"
 		    " (SELECT seq, stored_us FROM records r WHERE seq <= ?1"
+		    "  AND seq < (SELECT max(seq) FROM records)"
 		    "  AND NOT EXISTS"
 		    "  (SELECT 1 FROM set_aside a WHERE a.seq = r.seq)"
 		    "  ORDER BY seq LIMIT ?4)"

@@ -12,7 +12,7 @@
 
 /* The log is copied into the file from this size on (pages of 4 KiB), and if
  * the reader does not get to it, by the writer itself. */
-#define LOG_PAGES_SOFT 1000
+#define LOG_PAGES_SOFT 4000
 #define LOG_PAGES_HARD 32768
 #define RETRY_MIN_MS 50
 #define RETRY_MAX_MS 1000
@@ -165,15 +165,21 @@ static void *write_jobs(void *arg)
 	return NULL;
 }
 
-/* Called by SQLite behind each commit. */
+/*
+ * Called by SQLite behind each commit. A log that is used again from its
+ * beginning needs no new blocks of the disk, which makes a sync twice as dear.
+ * For that all of it has to be in the file: the reader copies the bulk, and
+ * what has come meanwhile is copied here.
+ */
 static int log_grew(void *arg, sqlite3 *handle, const char *name, int pages)
 {
 	struct store *store = arg;
 
 	atomic_store(&store->log_pages, pages);
-	if (pages >= LOG_PAGES_HARD)
+	if (atomic_exchange(&store->log_is_copied, false) ||
+	    pages >= LOG_PAGES_HARD)
 		sqlite3_wal_checkpoint_v2(
-			handle, name, SQLITE_CHECKPOINT_RESTART, NULL, NULL);
+			handle, name, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
 	else if (pages >= LOG_PAGES_SOFT)
 		pthread_cond_signal(&store->reader.wake);
 	return SQLITE_OK;
@@ -187,6 +193,7 @@ static void copy_log(struct store *store)
 		return;
 	sqlite3_wal_checkpoint_v2(store->reader.db->handle, NULL,
 				  SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+	atomic_store(&store->log_is_copied, true);
 }
 
 static void *answer_questions(void *arg)

@@ -90,6 +90,7 @@ struct store {
 	atomic_bool failed;             /* the last commit; of the writer */
 	_Atomic uint64_t busy_since_us; /* the writer's batch; 0: idle */
 	atomic_int log_pages;
+	atomic_bool log_is_copied; /* but for what came meanwhile */
 	struct lane writer, reader;
 };
 
