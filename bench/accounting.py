@@ -92,6 +92,8 @@ def drain(relay, server, options, idle_seconds):
     began = time.monotonic()
     figures = relay.calls(rate=RATE // 2, seconds=idle_seconds)
     left = relay.waiting()
+    if left == 0:
+        raise lab.CannotMeasure('the backlog was drained before its end could be measured')
     taken = waiting - left + figures['calls']
     seconds = time.monotonic() - began
     while relay.waiting() > 0:

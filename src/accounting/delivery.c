@@ -17,6 +17,10 @@
 #define RETRY_MAX_US (60 * US_PER_S)
 #define MAX_INTERIMS 10000
 
+/* Behind each batch: so many times as long as it took, and how long at most. */
+#define PAUSE_FACTOR 2
+#define PAUSE_MAX_US US_PER_S
+
 struct interim {
 	struct list link;
 	size_t len;
@@ -33,6 +37,7 @@ struct delivery_thread {
 
 	/* Of the thread alone. */
 	int64_t cursor, retry_cursor;
+	int64_t backlog; /* behind the last batch */
 	uint64_t retry_us, random;
 
 	pthread_t thread;
@@ -240,11 +245,28 @@ static int read_next(struct delivery_thread *thread, size_t *ret_count,
 			  thread->backend->batch, ret_count);
 }
 
-/* @return whether to go on at once; false with 0 in ret_wait_us: nothing to do
- */
+/* How long to leave the machine to the calls behind a batch. Records that wait
+ * can wait, unless they become more. */
+static uint64_t pause_us(struct delivery_thread *thread, size_t count,
+			 uint64_t took_us)
+{
+	int64_t before = thread->backlog;
+	int64_t last = thread->cursor;
+
+	(void)spool_last(thread->db, &last);
+	thread->backlog = last - thread->cursor;
+	if (count == thread->backend->batch && thread->backlog > before)
+		return 0;
+	took_us *= PAUSE_FACTOR;
+	return took_us < PAUSE_MAX_US ? took_us : PAUSE_MAX_US;
+}
+
+/* @param ret_wait_us  How long to wait then; 0: until there is something to do
+ * @return whether to go on at once */
 static bool deliver_batch(struct delivery_thread *thread, uint64_t *ret_wait_us)
 {
 	CLEANUP(buf_done) struct buf why = {0};
+	uint64_t began_us = clock_mono_us();
 	size_t count = 0;
 	size_t settled;
 	bool was_aside;
@@ -264,7 +286,9 @@ static bool deliver_batch(struct delivery_thread *thread, uint64_t *ret_wait_us)
 	spool_batch_done(thread->batch, count);
 	if (err == 0 && settled > 0) {
 		came_up(thread);
-		return true;
+		*ret_wait_us =
+			pause_us(thread, count, clock_mono_us() - began_us);
+		return *ret_wait_us == 0;
 	}
 	went_down(thread, why.data ? why.data : strerror(err < 0 ? -err : EIO));
 	if (settled > 0)
