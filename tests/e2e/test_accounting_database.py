@@ -9,8 +9,9 @@ import sqlite3
 import pytest
 
 from mp import programs
-from mp.databases import (ORIGINAL_INDEX, ORIGINAL_TABLE, PASSWORD, USER, Deliver, MariaDB,
-                          PostgreSQL, record)
+from mp.databases import (ORIGINAL_INDEX, ORIGINAL_TABLE, PASSWORD, USER, MariaDB, PostgreSQL,
+                          record)
+from mp.deliver import Deliver
 from mp.wait import holds_for
 
 Row = collections.namedtuple("Row", "call_id from_tag to_tag info")
@@ -138,7 +139,7 @@ def make_deliver(tmp_path):
     for program in made:
         try:
             if program.running():
-                program.finish(20.0)
+                program.stop(20.0)
         except AssertionError as error:
             errors.append(str(error))
             if program.running():
@@ -181,7 +182,7 @@ def test_awkward_texts_are_stored_and_found_again(database, make_deliver):
         program = make_deliver(database.dburi)
         program.deliver_well(batch)
         program.deliver_well(batch)
-        program.finish()
+        program.stop()
     rows = database.rows()
     assert [json.loads(row.info)["record_id"] for row in rows] == [
         "r%d" % i for i in range(len(AWKWARD))]
@@ -284,7 +285,7 @@ def test_an_existing_table_keeps_its_rows(database, make_deliver):
     if not isinstance(database, MyISAM):
         program = make_deliver(database.dburi)
         program.deliver_well([record("old", "other")])
-        program.finish()
+        program.stop()
     database.run("INSERT INTO media_sessions (call_id, from_tag, to_tag, info)"
                  " VALUES ('call', 'from', 'to', '{\"call_id\": \"call\"}')")
     make_deliver(database.dburi).deliver_well([record("r1")])

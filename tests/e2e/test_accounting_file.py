@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from mp.radius import Deliver
+from mp.deliver import Deliver
 
 
 def record(number, size=0):
@@ -14,7 +14,7 @@ def record(number, size=0):
 
 
 def make_deliver(folder, path):
-    return Deliver(folder, "file", "[File]\npath = %s\n" % path)
+    return Deliver(folder, "file", {"File": {"path": path}})
 
 
 @pytest.fixture
@@ -37,15 +37,15 @@ def test_a_full_disk_loses_no_record_and_leaves_no_half_line(tmp_path, tiny):
     path = tiny / "accounting.json"
     deliver = make_deliver(tmp_path, path).start()
     try:
-        assert deliver.send(record(0, 30000)) == ["done"]
+        assert deliver.answer(record(0, 30000)) == ["done"]
         size = os.path.getsize(path)
-        assert deliver.send(record(1, 30000), record(2, 30000)) == [
+        assert deliver.answer(record(1, 30000), record(2, 30000)) == [
             "later", "later", "down cannot write to %s: No space left on device" % path]
         assert os.path.getsize(path) == size
-        assert deliver.send(record(1, 10000)) == ["done"]
+        assert deliver.answer(record(1, 10000)) == ["done"]
         os.truncate(path, 0)
-        assert deliver.send(record(1, 30000)) == ["done"]
-        assert deliver.send(record(2, 20000)) == ["done"]
+        assert deliver.answer(record(1, 30000)) == ["done"]
+        assert deliver.answer(record(2, 20000)) == ["done"]
         assert lines_of(path) == ["call-1", "call-2"]
     finally:
         deliver.stop()
@@ -55,9 +55,9 @@ def test_a_file_that_logrotate_moved_is_made_again(tmp_path):
     deliver = make_deliver(tmp_path, "accounting.json").start()
     path = os.path.join(deliver.state_dir, "accounting.json")
     try:
-        assert deliver.send(record(0)) == ["done"]
+        assert deliver.answer(record(0)) == ["done"]
         os.rename(path, path + ".old")
-        assert deliver.send(record(1), record(2)) == ["done", "done"]
+        assert deliver.answer(record(1), record(2)) == ["done", "done"]
         assert lines_of(path + ".old") == ["call-0"]
         assert lines_of(path) == ["call-1", "call-2"]
     finally:
@@ -67,13 +67,13 @@ def test_a_file_that_logrotate_moved_is_made_again(tmp_path):
 def test_a_killed_writer_goes_on_on_a_line_of_its_own(tmp_path):
     deliver = make_deliver(tmp_path, "accounting.json").start()
     path = os.path.join(deliver.state_dir, "accounting.json")
-    assert deliver.send(record(0)) == ["done"]
+    assert deliver.answer(record(0)) == ["done"]
     deliver.kill()
     with open(path, "a") as file:
         file.write('{"call_id": "half')
     deliver.start()
     try:
-        assert deliver.send(record(1)) == ["done"]
+        assert deliver.answer(record(1)) == ["done"]
     finally:
         deliver.stop()
     with open(path) as file:
@@ -85,4 +85,4 @@ def test_a_killed_writer_goes_on_on_a_line_of_its_own(tmp_path):
 
 
 def test_a_folder_that_is_not_there_is_refused_in_one_line(tmp_path):
-    assert "there is no folder" in make_deliver(tmp_path, "gone/accounting.json").refusal()
+    assert "there is no folder" in make_deliver(tmp_path, "gone/accounting.json").start().why_not()

@@ -6,8 +6,8 @@ import time
 import pytest
 
 from mp import programs
-from mp.radius import (DICTIONARY, Deliver, FreeRadius, StandIn, forged, honest, response,
-                       silent)
+from mp.deliver import Deliver
+from mp.radius import DICTIONARY, FreeRadius, StandIn, forged, honest, response, silent
 from mp.wait import wait_for
 
 SECRET = "s3cret"
@@ -81,9 +81,9 @@ class Bench:
         return server
 
     def deliver(self, *servers, timeout=1, retries=0, secret=SECRET, started=True, client="",
-                config=""):
+                **config):
         deliver = Deliver(self._folder / "deliver", "radius",
-                          "[Radius]\nconfig_file = client.conf\n" + config)
+                          {"Radius": dict(config_file="client.conf", **config)})
         deliver.write("client.conf", "servers secrets\nradius_timeout %d\nradius_retries %d\n"
                       % (timeout, retries) + "".join(
                           "acctserver %s\n" % server.address for server in servers) + client)
@@ -124,7 +124,7 @@ def arrives(shared, sent):
     """Send a record; returns what the server got of it, which is one request."""
     server, deliver = shared
     count = len(server.requests())
-    assert deliver.send(sent) == ["done"]
+    assert deliver.answer(sent) == ["done"]
     return server.wait_requests(count + 1)[-1]
 
 
@@ -195,7 +195,7 @@ def test_ten_records_arrive_exactly_once_each(shared):
     server, deliver = shared
     count = len(server.requests())
     calls = ["ten-%d" % number for number in range(10)]
-    assert deliver.send(*[record(call_id=call) for call in calls]) == ["done"] * 10
+    assert deliver.answer(*[record(call_id=call) for call in calls]) == ["done"] * 10
     server.wait_requests(count + 10)
     assert server.session_ids()[count:] == calls
 
@@ -203,14 +203,14 @@ def test_ten_records_arrive_exactly_once_each(shared):
 def test_a_server_that_is_down_costs_no_record(bench):
     server = bench.server()
     deliver = bench.deliver(server)
-    assert deliver.send(record("a"), record("b")) == [
+    assert deliver.answer(record("a"), record("b")) == [
         "later", "later", "down RADIUS: %s: nobody listens there" % server.address]
     server.start()
-    assert deliver.send(record("a"), record("b")) == ["done", "done"]
+    assert deliver.answer(record("a"), record("b")) == ["done", "done"]
     server.kill()
-    assert deliver.send(record("c"))[0] == "later"
+    assert deliver.answer(record("c"))[0] == "later"
     server.start()
-    assert deliver.send(record("c")) == ["done"]
+    assert deliver.answer(record("c")) == ["done"]
     server.wait_requests(3)
     assert server.session_ids() == ["a", "b", "c"]
 
@@ -219,13 +219,13 @@ def test_a_server_that_hangs_may_get_a_record_twice_under_one_session_id(bench):
     server = bench.server().start()
     deliver = bench.deliver(server)
     server.freeze()
-    lines = deliver.send(record("a"), record("b"))
+    lines = deliver.answer(record("a"), record("b"))
     assert lines[:2] == ["later", "later"]
     assert lines[2] == ("down RADIUS: %s: no answer (1 tries of 1 s each); if it is up, the "
                         "shared secret may be wrong, or it does not know this host"
                         % server.address)
     server.thaw()
-    assert deliver.send(record("a"), record("b")) == ["done", "done"]
+    assert deliver.answer(record("a"), record("b")) == ["done", "done"]
     wait_for(lambda: len(server.requests()) >= 3, what=lambda: server.session_ids())
     assert sorted(server.session_ids()) == ["a", "a", "b"]
 
@@ -233,7 +233,7 @@ def test_a_server_that_hangs_may_get_a_record_twice_under_one_session_id(bench):
 def test_a_server_that_answers_the_second_try_has_the_record(bench):
     server = bench.stand_in(lambda number, *request: honest(number, *request) if number else [])
     deliver = bench.deliver(server, retries=1)
-    assert deliver.send(record()) == ["done"]
+    assert deliver.answer(record()) == ["done"]
     assert len(server.requests) == 2
     assert server.requests[0] == server.requests[1]
 
@@ -248,30 +248,30 @@ def test_a_late_answer_to_the_first_try_is_an_answer(bench):
 
     server = bench.stand_in(answer)
     deliver = bench.deliver(server, retries=1)
-    assert deliver.send(record("a")) == ["done"]
+    assert deliver.answer(record("a")) == ["done"]
     # The second answer to it must not become one to the next record.
     held.clear()
-    assert deliver.send(record("b")) == ["done"]
+    assert deliver.answer(record("b")) == ["done"]
     assert len(server.requests) == 3
 
 
 def test_the_next_server_takes_over_and_back(bench):
     one, two = bench.server(0).start(), bench.server(1).start()
     deliver = bench.deliver(one, two)
-    assert deliver.send(record("a")) == ["done"]
+    assert deliver.answer(record("a")) == ["done"]
     one.freeze()
-    assert deliver.send(record("b")) == ["done"]
+    assert deliver.answer(record("b")) == ["done"]
     # Now the second is asked first: no second goes by for each on the one that hangs.
     began = time.monotonic()
-    assert deliver.send(*[record("c%d" % n) for n in range(5)]) == ["done"] * 5
+    assert deliver.answer(*[record("c%d" % n) for n in range(5)]) == ["done"] * 5
     assert time.monotonic() - began < 4
     two.kill()
     one.kill()
-    lines = deliver.send(record("d"))
+    lines = deliver.answer(record("d"))
     assert lines == ["later", "down RADIUS: %s: nobody listens there; %s: nobody listens there"
                      % (two.address, one.address)]
     one.start()
-    assert deliver.send(record("d")) == ["done"]
+    assert deliver.answer(record("d")) == ["done"]
     assert one.session_ids()[0] == "a" and one.session_ids()[-1] == "d"
     two.start()
     assert two.session_ids() == ["b"] + ["c%d" % n for n in range(5)]
@@ -280,7 +280,7 @@ def test_the_next_server_takes_over_and_back(bench):
 def test_all_silent_servers_are_named(bench):
     one, two = bench.stand_in(silent, 0), bench.stand_in(silent, 1)
     deliver = bench.deliver(one, two)
-    lines = deliver.send(record())
+    lines = deliver.answer(record())
     assert lines[0] == "later"
     assert lines[1].startswith("down RADIUS: %s: no answer; %s: no answer (1 tries of 1 s each)"
                                % (one.address, two.address))
@@ -289,7 +289,7 @@ def test_all_silent_servers_are_named(bench):
 def test_a_wrong_secret_is_silence_that_says_what_it_may_be(bench):
     server = bench.server().start()
     deliver = bench.deliver(server, secret="an0ther")
-    lines = deliver.send(record())
+    lines = deliver.answer(record())
     assert lines[0] == "later" and "the shared secret may be wrong" in lines[1]
     assert server.requests() == []
     assert "an0ther" not in "".join(lines) + deliver.log()
@@ -298,58 +298,58 @@ def test_a_wrong_secret_is_silence_that_says_what_it_may_be(bench):
 def test_an_answer_that_is_not_signed_with_the_secret_delivers_nothing(bench):
     server = bench.stand_in(forged)
     deliver = bench.deliver(server)
-    assert deliver.send(record()) == [
+    assert deliver.answer(record()) == [
         "later", "down RADIUS: %s: its answer is not signed with our secret; the shared secret "
                  "may be wrong" % server.address]
 
 
 def test_a_forged_answer_does_not_hide_the_true_one(bench):
     server = bench.stand_in(lambda *request: forged(*request) + honest(*request))
-    assert bench.deliver(server).send(record()) == ["done"]
+    assert bench.deliver(server).answer(record()) == ["done"]
 
 
 def test_pieces_and_other_answers_deliver_nothing(bench):
     server = bench.stand_in(lambda number, request, secret: [
         b"\x05", request[:20], response(request, secret)[:-1], b"x" * 5000])
-    assert "no answer" in bench.deliver(server).send(record())[1]
+    assert "no answer" in bench.deliver(server).answer(record())[1]
 
 
 def test_an_answer_of_another_kind_delivers_nothing(bench):
     server = bench.stand_in(lambda number, request, secret: [response(request, secret, code=3)])
-    assert "no Accounting-Response" in bench.deliver(server).send(record())[1]
+    assert "no Accounting-Response" in bench.deliver(server).answer(record())[1]
 
 
 def test_hosts_are_looked_up_when_records_are_sent(bench):
     server = bench.stand_in(honest)
     deliver = bench.deliver(started=False, client="acctserver localhost:%d:%s\nbindaddr 127.0.0.1\n"
                             % (server.port, SECRET)).start()
-    assert deliver.send(record()) == ["done"]
+    assert deliver.answer(record()) == ["done"]
     deliver.stop()
     deliver.write("client.conf", "acctserver nowhere.invalid:1:x\n")
     deliver.start()
-    assert deliver.send(record())[1] == (
+    assert deliver.answer(record())[1] == (
         "down RADIUS: nowhere.invalid:1: no such host, or no way to it")
 
 
 def test_servers_of_one_host_have_secrets_of_their_own(bench):
     one, two = bench.stand_in(silent, 0), bench.stand_in(honest, 1)
     deliver = bench.deliver(client="acctserver %s:x,%s:%s\n" % (one.address, two.address, SECRET))
-    assert deliver.send(record()) == ["done"]
+    assert deliver.answer(record()) == ["done"]
 
 
 def test_failures_leave_no_descriptor_behind(bench):
     deliver = bench.deliver(client="acctserver 127.0.0.1:%d\n" % bench.port(5))
-    assert deliver.send(record())[0] == "later"
-    before = deliver.fds()
+    assert deliver.answer(record())[0] == "later"
+    before = len(deliver.fds())
     for _ in range(20):
-        assert deliver.send(record())[0] == "later"
-    assert deliver.fds() == before
+        assert deliver.answer(record())[0] == "later"
+    assert len(deliver.fds()) == before
 
 
 def test_a_missing_additional_dictionary_is_a_warning(bench):
     server = bench.stand_in(honest)
-    deliver = bench.deliver(server, config="additional_dictionary = gone\n")
-    assert deliver.send(record()) == ["done"]
+    deliver = bench.deliver(server, additional_dictionary="gone")
+    assert deliver.answer(record()) == ["done"]
     assert deliver.log().count("gone: No such file or directory; the attributes of SIP have "
                                "their usual numbers") == 1
 
@@ -369,7 +369,7 @@ def test_a_missing_additional_dictionary_is_a_warning(bench):
 def test_a_wrong_file_is_refused_in_one_line(bench, client, words):
     deliver = bench.deliver(client=client, started=False)
     deliver.write("bad", "ATTRIBUTE Class 25 octets\n")
-    reason = deliver.refusal()
+    reason = deliver.start().why_not()
     assert words in reason
     assert SECRET not in reason + deliver.log()
 
@@ -377,4 +377,4 @@ def test_a_wrong_file_is_refused_in_one_line(bench, client, words):
 def test_a_missing_client_file_is_refused_in_one_line(bench):
     deliver = bench.deliver(started=False)
     deliver.write("config.ini", "[Radius]\nconfig_file = gone.conf\n")
-    assert "gone.conf: No such file or directory" in deliver.refusal()
+    assert "gone.conf: No such file or directory" in deliver.start().why_not()

@@ -1,10 +1,9 @@
-"""Database servers of our own on loopback, and the program that delivers records to them."""
+"""Database servers of our own on loopback, and records for them."""
 
 import contextlib
 import json
 import os
 import pwd
-import select
 import shutil
 import signal
 import subprocess
@@ -12,7 +11,7 @@ import tempfile
 
 from . import programs
 from .process import Process
-from .wait import SLOWNESS, Deadline, wait_for
+from .wait import SLOWNESS, wait_for
 
 USER, PASSWORD = "mediaproxy", "s3cret;}word"
 
@@ -224,106 +223,3 @@ def record(record_id, call_id="call", from_tag="from", to_tag="to", start_time=1
     fields = dict(record_id=record_id, call_id=call_id, from_tag=from_tag, to_tag=to_tag,
                   start_time=start_time, streams=[], **more)
     return json.dumps(fields)
-
-
-class Deliver(Process):
-    """The program `deliver`: one backend of accounting by itself."""
-
-    def __init__(self, folder, backend, config, env=None):
-        """config: {section: {key: value}}"""
-        self.folder = str(folder)
-        os.makedirs(self.folder, exist_ok=True)
-        with open(os.path.join(self.folder, "config.ini"), "w") as file:
-            for section, keys in config.items():
-                file.write("[%s]\n" % section)
-                file.writelines("%s = %s\n" % item for item in keys.items())
-        super().__init__("deliver", [programs.program("deliver"), backend, self.folder,
-                                     self.folder], os.path.join(self.folder, "log"), env=env)
-        self._rest = b""
-
-    def start(self):
-        assert not self.running()
-        argv = ["setpriv", "--pdeathsig", "KILL"] + self.argv
-        with open(self.log_path, "ab") as log:
-            self._popen = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                           stderr=log, env=self.env)
-        self._rest = b""
-        return self
-
-    def line(self, deadline=10.0):
-        """The next line that it writes."""
-        if not isinstance(deadline, Deadline):
-            deadline = Deadline(deadline)
-        output = self._popen.stdout.fileno()
-        while b"\n" not in self._rest:
-            if not select.select([output], [], [], deadline.left())[0]:
-                self.fail("no line within %.1f s" % deadline.seconds)
-            data = os.read(output, 65536)
-            if not data:
-                self.fail("its output ended after %r" % self._rest)
-            self._rest += data
-        line, self._rest = self._rest.split(b"\n", 1)
-        return line.decode("utf-8", "backslashreplace")
-
-    def is_silent(self):
-        """Whether it has written nothing that was not read."""
-        return not self._rest and not select.select([self._popen.stdout.fileno()], [], [], 0)[0]
-
-    def send(self, records):
-        """Give it a batch, and do not wait for what becomes of it."""
-        self._popen.stdin.write("".join(r + "\n" for r in records).encode() + b"\n")
-        self._popen.stdin.flush()
-
-    def results(self, count, deadline=10.0):
-        """(outcomes of a batch, the reason why it is down or None)"""
-        deadline = Deadline(deadline)
-        outcomes = [self.line(deadline) for _ in range(count)]
-        down = self.line(deadline) if "later" in outcomes else None
-        assert down is None or down.startswith("down "), down
-        return outcomes, down
-
-    def deliver(self, records, deadline=10.0):
-        self.send(records)
-        return self.results(len(records), deadline)
-
-    def deliver_well(self, records, deadline=10.0):
-        outcomes, down = self.deliver(records, deadline)
-        assert outcomes == ["done"] * len(records) and down is None, (outcomes, down)
-
-    def deliver_until_done(self, records, deadline=20.0):
-        """Again and again, as the spool does with a backend that is down."""
-        def done():
-            outcomes, down = self.deliver(records, deadline)
-            last.append((outcomes, down))
-            return outcomes == ["done"] * len(records)
-
-        last = []
-        wait_for(done, deadline, lambda: "delivered: %s" % (last[-1:],))
-
-    def finish(self, deadline=10.0):
-        """End its input; it ends by itself, well."""
-        if self._popen is None:
-            return
-        self._popen.stdin.close()
-        code = self.wait_exit(deadline)
-        self._popen.stdout.close()
-        self._popen = None
-        self.check_log()
-        if code not in self.good:
-            self.fail("exit code %d" % code)
-
-    def why_not(self, deadline=10.0):
-        """Its reason for not starting."""
-        reason = self.line(deadline)
-        assert self.wait_exit(deadline) == 1
-        self._popen.stdin.close()
-        self._popen.stdout.close()
-        self._popen = None
-        self.check_log()
-        return reason
-
-    def kill(self):
-        """End it at once, as a crash does."""
-        self._popen.stdin.close()
-        self._popen.stdout.close()
-        super().kill()

@@ -1,18 +1,15 @@
-"""RADIUS servers, real and not, and the program that runs one backend of accounting."""
+"""RADIUS servers, real and not."""
 
 import hashlib
-import json
 import os
-import queue
 import re
 import socket
 import struct
-import subprocess
 import threading
 
-from .process import SANITIZER, Process
-from .programs import TOP, program
-from .wait import SLOWNESS, wait_for
+from .process import Process
+from .programs import TOP
+from .wait import wait_for
 
 DICTIONARY = os.path.join(TOP, "packaging/radius/dictionary")
 
@@ -178,104 +175,3 @@ def honest(number, request, secret):
 
 def forged(number, request, secret):
     return [response(request, b"another secret"), response(request, b"")]
-
-
-class Deliver:
-    """The program `deliver`: one backend, fed with records, asked what became of them."""
-
-    def __init__(self, folder, backend, config):
-        """config: the text of config.ini. Files that it names go into self.config_dir."""
-        self.folder = str(folder)
-        self.config_dir = os.path.join(self.folder, "etc")
-        self.state_dir = os.path.join(self.folder, "state")
-        self.log_path = os.path.join(self.folder, "deliver.log")
-        self._argv = [program("deliver"), backend, self.config_dir, self.state_dir]
-        self._popen = None
-        for path in (self.config_dir, self.state_dir):
-            os.makedirs(path, exist_ok=True)
-        self.write("config.ini", config)
-
-    def write(self, name, text):
-        path = os.path.join(self.config_dir, name)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, "w") as file:
-            file.write(text)
-
-    def _spawn(self):
-        with open(self.log_path, "ab") as log:
-            return subprocess.Popen(["setpriv", "--pdeathsig", "KILL"] + self._argv,
-                                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)
-
-    def start(self):
-        self._popen = self._spawn()
-        self._lines = queue.Queue()
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-        return self
-
-    def _read(self):
-        for line in self._popen.stdout:
-            self._lines.put(line.decode("utf-8", "backslashreplace").rstrip("\n"))
-        self._lines.put(None)
-
-    def _line(self, deadline):
-        try:
-            line = self._lines.get(timeout=deadline * SLOWNESS)
-        except queue.Empty:
-            raise AssertionError("deliver says nothing within %.1f s" % (deadline * SLOWNESS))
-        assert line is not None, "deliver ended:\n%s" % self.log()
-        return line
-
-    def _write(self, text):
-        self._popen.stdin.write(text.encode())
-        self._popen.stdin.flush()
-
-    def send(self, *records, deadline=20.0):
-        """One batch. Returns a line for each record, and `down REASON` after them if it is."""
-        self._write("".join(json.dumps(record) + "\n" for record in records) + "\n")
-        lines = [self._line(deadline) for _ in records]
-        return lines + [self._line(deadline)] if "later" in lines else lines
-
-    def interim(self, session, deadline=20.0):
-        self._write("interim " + json.dumps(session) + "\n")
-        return self._line(deadline).rstrip()
-
-    def refusal(self):
-        """Start with this configuration, which is wrong; returns the reason."""
-        done = self._spawn()
-        text = done.communicate(timeout=20 * SLOWNESS)[0].decode()
-        self.check_log()
-        assert done.returncode == 1, (done.returncode, text)
-        assert text.count("\n") == 1, text
-        return text.rstrip("\n")
-
-    def fds(self):
-        return len(os.listdir("/proc/%d/fd" % self._popen.pid))
-
-    def log(self):
-        with open(self.log_path, encoding="utf-8", errors="backslashreplace") as log:
-            return log.read()
-
-    def check_log(self):
-        match = SANITIZER.search(self.log())
-        assert not match, self.log()[match.start():][:6000]
-
-    def kill(self):
-        self._popen.kill()
-        self._end()
-
-    def _end(self):
-        code = self._popen.wait(20 * SLOWNESS)
-        self._reader.join(5)
-        self._popen.stdin.close()
-        self._popen.stdout.close()
-        self._popen = None
-        return code
-
-    def stop(self):
-        if self._popen is None:
-            return
-        self._popen.stdin.close()
-        code = self._end()
-        self.check_log()
-        assert code == 0, (code, self.log())
