@@ -159,6 +159,18 @@ def test_a_record_becomes_a_row_byte_for_byte(database, make_deliver):
     assert database.rows() == [Row(b"call-1", b"from-1", b"to-1", line.encode())]
 
 
+@on(*EVERY)
+@pytest.mark.parametrize("size", [16384, 65536, 4 << 20])
+def test_a_record_of_any_size_is_read_back_whole(database, make_deliver, size):
+    """Without a to_tag only what is read back tells that it is there already."""
+    lines = [record("r%d" % i, to_tag=None, pad="") for i in range(2)]
+    lines = [line[:-2] + "x" * (size - len(line)) + line[-2:] for line in lines]
+    program = make_deliver(database.dburi)
+    for _ in range(2):
+        program.deliver_well(lines, 60.0)
+    assert [row.info for row in database.rows()] == [line.encode() for line in lines]
+
+
 @on("postgres", "mariadb", "sqlite")
 def test_the_table_that_is_made_has_its_index(database, make_deliver):
     make_deliver(database.dburi).deliver_well([record("r1")])
@@ -380,6 +392,73 @@ def test_a_table_that_is_not_like_ours_is_down_and_refuses_nothing(database, mak
     outcomes, down = make_deliver(database.dburi).deliver([record("r1"), record("r2", "two")])
     assert outcomes == ["later", "later"]
     assert why in down
+
+
+@on("postgres")
+def test_a_column_of_theirs_without_a_value_is_down(database, make_deliver):
+    make_deliver(database.dburi).deliver_well([record("r0", start_time=None), record("r1")])
+    database.run("DELETE FROM media_sessions; ALTER TABLE media_sessions ADD COLUMN more INT"
+                 " NOT NULL; ALTER TABLE media_sessions ALTER COLUMN to_tag SET NOT NULL")
+    program = make_deliver(database.dburi)
+    outcomes, down = program.deliver([record("r1"), record("r2", "two")])
+    assert outcomes == ["later", "later"]
+    assert '"more"' in down
+    database.run("ALTER TABLE media_sessions DROP COLUMN more")
+    outcomes, down = program.deliver([record("r1"), record("r2", to_tag=None)])
+    assert (outcomes[0], down) == ("done", None)
+    assert outcomes[1].startswith("refused [23502")
+
+
+@on(*SERVERS)
+def test_ids_that_have_run_out_are_down(database, make_deliver):
+    make_deliver(database.dburi).deliver_well([record("r1", "one")])
+    if database.server.SCHEME == "postgres":
+        database.run("ALTER SEQUENCE media_sessions_id_seq MAXVALUE 2;"
+                     "SELECT nextval('media_sessions_id_seq')")
+    else:
+        database.run("ALTER TABLE media_sessions MODIFY id INT AUTO_INCREMENT;"
+                     "INSERT INTO media_sessions VALUES (2147483647, 'x', 'x', 'x', '')")
+    batch = [record("r2", "two"), record("r3", "three")]
+    outcomes, down = make_deliver(database.dburi).deliver(batch)
+    assert outcomes == ["later", "later"]
+    assert "maximum value" in down or "Out of range" in down or "auto-increment" in down
+    if database.server.SCHEME == "postgres":
+        database.run("ALTER SEQUENCE media_sessions_id_seq NO MAXVALUE")
+    else:
+        database.run("ALTER TABLE media_sessions MODIFY id BIGINT AUTO_INCREMENT")
+    make_deliver(database.dburi).deliver_until_done(batch)
+
+
+@on("postgres")
+def test_ids_that_are_taken_already_are_down(database, make_deliver):
+    """As in a table that was copied from elsewhere, with a sequence that begins again."""
+    program = make_deliver(database.dburi)
+    program.deliver_well([record("r%d" % i, "call-%d" % i) for i in range(500)], 30.0)
+    database.run("ALTER SEQUENCE media_sessions_id_seq RESTART")
+    batch = [record("s1", "one"), record("s2", "two")]
+    outcomes, down = program.deliver(batch)
+    assert outcomes == ["later", "later"]
+    assert "media_sessions_pkey" in down
+    database.run("SELECT setval('media_sessions_id_seq', 500)")
+    program.deliver_until_done(batch)
+    assert [row.to_tag for row in database.rows()[500:]] == [b"to", b"to"]
+
+
+@on("postgres")
+def test_statements_that_the_server_forgot_are_prepared_again(database, make_deliver):
+    """As behind a pooler, where the next transaction may come to another server."""
+    program = make_deliver(database.dburi)
+    program.deliver_well([record("r1")])
+    database.run("CREATE FUNCTION forget() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+                 " EXECUTE 'DEALLOCATE ALL'; RETURN NEW; END $$;"
+                 "CREATE TRIGGER forget BEFORE INSERT ON media_sessions"
+                 " FOR EACH ROW EXECUTE FUNCTION forget()")
+    batch = [record("s%d" % i, "call-%d" % i) for i in range(4)]
+    outcomes, down = program.deliver(batch)
+    assert outcomes == ["later"] * 4 and "[26000" in down
+    database.run("DROP TRIGGER forget ON media_sessions")
+    program.deliver_until_done(batch)
+    assert len(database.rows()) == 5
 
 
 @on("postgres", "mariadb", "sqlite")

@@ -10,10 +10,18 @@
 
 /* Every server's, after its own. */
 static const struct fault_code common_faults[] = {
-	{"23505", 0, FAULT_DUPLICATE}, {"42S02", 0, FAULT_NO_TABLE},
-	{"28", 0, FAULT_DENIED},       {"08", 0, FAULT_LOST},
-	{"IM", 0, FAULT_LOST},         {"HYT", 0, FAULT_LATER},
-	{"HY001", 0, FAULT_LATER},     {"40", 0, FAULT_LATER},
+	{"23505", 0, FAULT_DUPLICATE},
+	{"42S02", 0, FAULT_NO_TABLE},
+	{"28", 0, FAULT_DENIED},
+	{"08", 0, FAULT_LOST},
+	{"IM", 0, FAULT_LOST},
+	{"HYT", 0, FAULT_LATER},
+	{"HY001", 0, FAULT_LATER},
+	{"HY013", 0, FAULT_LATER},
+	{"HY014", 0, FAULT_LATER},
+	{"40", 0, FAULT_LATER},
+	/* There is one number in a row: the id, which has run out. */
+	{"22003", 0, FAULT_DENIED},
 	{NULL, 0, FAULT_NONE},
 };
 
@@ -35,18 +43,43 @@ static const struct fault_code mysql_faults[] = {
 	{NULL, 1820, FAULT_DENIED},
 	{NULL, 1290, FAULT_DENIED},
 	{NULL, 1836, FAULT_DENIED},
-	/* a column of theirs that has to have a value */
+	{NULL, 1036, FAULT_DENIED},
+	{NULL, 1792, FAULT_DENIED},
+	{NULL, 1874, FAULT_DENIED},
+	{NULL, 1881, FAULT_DENIED},
+	/* a column of theirs that has to have a value; no id is left */
 	{NULL, 1364, FAULT_DENIED},
-	/* disk full, table full, an error of the engine, a crashed table */
+	{NULL, 167, FAULT_DENIED},
+	{NULL, 1467, FAULT_DENIED},
+	/* files, disk full, table full, an error of the engine, a crashed
+	 * table */
+	{NULL, 2, FAULT_LATER},
 	{NULL, 3, FAULT_LATER},
+	{NULL, 20, FAULT_LATER},
 	{NULL, 28, FAULT_LATER},
+	{NULL, 1015, FAULT_LATER},
+	{NULL, 1016, FAULT_LATER},
+	{NULL, 1017, FAULT_LATER},
 	{NULL, 1021, FAULT_LATER},
+	{NULL, 1023, FAULT_LATER},
+	{NULL, 1024, FAULT_LATER},
+	{NULL, 1026, FAULT_LATER},
 	{NULL, 1030, FAULT_LATER},
 	{NULL, 1114, FAULT_LATER},
 	{NULL, 1034, FAULT_LATER},
+	{NULL, 1035, FAULT_LATER},
+	{NULL, 1180, FAULT_LATER},
 	{NULL, 1194, FAULT_LATER},
 	{NULL, 1195, FAULT_LATER},
-	/* too many connections or queries; locks; took too long; memory */
+	{NULL, 1296, FAULT_LATER},
+	{NULL, 1297, FAULT_LATER},
+	{NULL, 1712, FAULT_LATER},
+	{NULL, 1812, FAULT_LATER},
+	{NULL, 1814, FAULT_LATER},
+	{NULL, 1815, FAULT_LATER},
+	{NULL, 1877, FAULT_LATER},
+	/* too many connections or queries; locks; took too long; memory. Not
+	 * 1197, a transaction too large for the log: single rows may fit. */
 	{NULL, 1040, FAULT_LATER},
 	{NULL, 1203, FAULT_LATER},
 	{NULL, 1226, FAULT_LATER},
@@ -56,6 +89,15 @@ static const struct fault_code mysql_faults[] = {
 	{NULL, 1969, FAULT_LATER},
 	{NULL, 3024, FAULT_LATER},
 	{NULL, 1037, FAULT_LATER},
+	{NULL, 5, FAULT_LATER},
+	{NULL, 23, FAULT_LATER},
+	{NULL, 1020, FAULT_LATER},
+	{NULL, 1041, FAULT_LATER},
+	{NULL, 1206, FAULT_LATER},
+	{NULL, 1412, FAULT_LATER},
+	/* the server knows a prepared statement no more, as behind a proxy */
+	{NULL, 1243, FAULT_LOST},
+	{NULL, 1615, FAULT_LOST},
 	/* shutdown, killed, broken packets; 2000 and up are of the client */
 	{NULL, 1053, FAULT_LOST},
 	{NULL, 1152, FAULT_LOST},
@@ -70,6 +112,7 @@ static const struct fault_code mysql_faults[] = {
 	{NULL, 2013, FAULT_LOST},
 	{NULL, 2026, FAULT_LOST},
 	{NULL, 2055, FAULT_LOST},
+	{NULL, 3032, FAULT_LOST},
 	{NULL, 4031, FAULT_LOST},
 	/* rights and names: values are bound, so it is of no record */
 	{"42", 0, FAULT_DENIED},
@@ -85,14 +128,22 @@ static const struct fault_code postgres_faults[] = {
 	/* rights, names and types: values are bound, so it is of no record */
 	{"42", 0, FAULT_DENIED},
 	{"25006", 0, FAULT_DENIED},
+	/* a column of theirs that has to have a value; no id is left */
+	{"23502", 0, FAULT_NULL},
+	{"2200H", 0, FAULT_DENIED},
 	/* shutdown and crash; what else an operator or the system does */
 	{"57P", 0, FAULT_LOST},
 	{"57", 0, FAULT_LATER},
 	{"53", 0, FAULT_LATER},
 	{"55", 0, FAULT_LATER},
 	{"58", 0, FAULT_LATER},
-	/* a statement in a transaction that failed before */
-	{"25P02", 0, FAULT_LATER},
+	{"72", 0, FAULT_LATER},
+	/* a fault of its own: damaged pages or indexes */
+	{"XX", 0, FAULT_LATER},
+	/* it knows a prepared statement no more, as behind a pooler */
+	{"26", 0, FAULT_LOST},
+	/* a statement in a transaction that failed before, or took too long */
+	{"25", 0, FAULT_LATER},
 	{NULL, 0, FAULT_NONE},
 };
 
@@ -100,6 +151,11 @@ static const struct fault_code postgres_faults[] = {
  * one. The driver tells a missing table by its own 42S02. */
 static const struct fault_code sqlite_faults[] = {
 	{NULL, 2067, FAULT_DUPLICATE}, /* CONSTRAINT_UNIQUE */
+	{NULL, 1299, FAULT_NULL},      /* CONSTRAINT_NOTNULL */
+	{NULL, 2, FAULT_LATER},        /* INTERNAL */
+	{NULL, 4, FAULT_LATER},        /* ABORT */
+	{NULL, 17, FAULT_LATER},       /* SCHEMA */
+	{NULL, 22, FAULT_LATER},       /* NOLFS: the file may not grow */
 	{NULL, 3, FAULT_DENIED},       /* PERM */
 	{NULL, 8, FAULT_DENIED},       /* READONLY */
 	{NULL, 23, FAULT_DENIED},      /* AUTH */
@@ -127,6 +183,12 @@ static const struct fault_code tds_faults[] = {
 	{NULL, 18456, FAULT_DENIED},   {NULL, 1105, FAULT_LATER},
 	{NULL, 1204, FAULT_LATER},     {NULL, 1205, FAULT_LATER},
 	{NULL, 1222, FAULT_LATER},     {NULL, 9002, FAULT_LATER},
+	{NULL, 515, FAULT_NULL},       {NULL, 8115, FAULT_DENIED},
+	{NULL, 701, FAULT_LATER},      {NULL, 802, FAULT_LATER},
+	{NULL, 823, FAULT_LATER},      {NULL, 824, FAULT_LATER},
+	{NULL, 845, FAULT_LATER},      {NULL, 1101, FAULT_LATER},
+	{NULL, 3960, FAULT_LATER},     {NULL, 8645, FAULT_LATER},
+	{NULL, 9001, FAULT_LATER},     {NULL, 12205, FAULT_LATER},
 	{NULL, 6005, FAULT_LOST},      {NULL, 20003, FAULT_LOST},
 	{NULL, 20004, FAULT_LOST},     {NULL, 20006, FAULT_LOST},
 	{NULL, 20009, FAULT_LOST},     {NULL, 20047, FAULT_LOST},
@@ -147,8 +209,18 @@ static const struct fault_code firebird_faults[] = {
 	{NULL, 335544721, FAULT_LOST},
 	{NULL, 335544726, FAULT_LOST},
 	{NULL, 335544727, FAULT_LOST},
+	{NULL, 335544347, FAULT_NULL},
+	{NULL, -817, FAULT_DENIED},
+	{NULL, 335544361, FAULT_DENIED},
+	{NULL, 335544765, FAULT_DENIED},
 	{NULL, -913, FAULT_LATER},
+	{NULL, -904, FAULT_LATER},
 	{NULL, -901, FAULT_LATER},
+	{NULL, 335544336, FAULT_LATER},
+	{NULL, 335544344, FAULT_LATER},
+	{NULL, 335544345, FAULT_LATER},
+	{NULL, 335544430, FAULT_LATER},
+	{NULL, 335544510, FAULT_LATER},
 	{NULL, 0, FAULT_NONE},
 };
 
@@ -183,6 +255,7 @@ static const struct dialect dialects[] = {
 		.charset = CHARSET_UTF8,
 		/* CREATE INDEX needs the right INDEX there. */
 		.index_in_table = true,
+		.primary_key = "PRIMARY'",
 	},
 	{
 		.name = "postgres",
@@ -190,6 +263,7 @@ static const struct dialect dialects[] = {
 		.id = "bigserial primary key",
 		.blob = "bytea",
 		.faults = postgres_faults,
+		.primary_key = "_pkey\"",
 		.charset = CHARSET_UTF8,
 		.create_rolls_back = true,
 	},
@@ -292,6 +366,21 @@ enum fault dialect_fault(const struct dialect *dialect, const char *state,
 	if (fault == FAULT_NONE)
 		fault = find_fault(common_faults, state, native);
 	return fault == FAULT_NONE ? FAULT_OTHER : fault;
+}
+
+bool dialect_is_of_id(const struct dialect *dialect, struct span message)
+{
+	struct span line;
+
+	if (!dialect->primary_key)
+		return false;
+	/* Values stand before the name there; here they are on other lines. */
+	if (strcmp(dialect->name, "mysql") == 0)
+		return span_ends_with(message, span_of(dialect->primary_key));
+	if (!span_cut(&message, '\n', &line))
+		line = message;
+	return memmem(line.ptr, line.len, dialect->primary_key,
+		      strlen(dialect->primary_key)) != NULL;
 }
 
 static const char *or_nothing(const char *text)

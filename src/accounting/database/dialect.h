@@ -17,6 +17,8 @@ enum fault {
 	FAULT_NONE,
 	FAULT_DUPLICATE, /* the unique index has these values already */
 	FAULT_TEXT,      /* a text that a column of this table cannot hold */
+	FAULT_NULL,      /* no value for a column that has to have one: the
+			    to_tag, or a column of theirs */
 	FAULT_NO_TABLE,
 	FAULT_DENIED, /* no permission, wrong password, read-only; or a
 			 table that is not like ours */
@@ -50,7 +52,9 @@ struct dialect {
 	const char *session[2];          /* on each new connection */
 	const struct fault_code *faults; /* ends with FAULT_NONE */
 	enum charset charset; /* where the columns' own is not known better */
-	bool index_in_table;  /* a statement for it would need more rights */
+	const char *primary_key; /* how its duplicates are told from those of
+				    the unique index; NULL: by their code */
+	bool index_in_table;     /* a statement for it would need more rights */
 	bool create_rolls_back;
 	bool null_is_key; /* (a, b, NULL) can stand in the index once */
 };
@@ -64,6 +68,11 @@ const struct dialect *dialect_of_server(const char *dbms_name);
 
 enum fault dialect_fault(const struct dialect *dialect, const char *state,
 			 long native);
+
+/** Is it the id that is a duplicate? Then the next ids are taken already, as
+ * when a table was copied without its counter, and no record is to blame.
+ * @param message  Of an error that is FAULT_DUPLICATE */
+bool dialect_is_of_id(const struct dialect *dialect, struct span message);
 
 void dialect_create_table(struct buf *out, const struct dialect *dialect,
 			  const struct conf_database *names);

@@ -54,6 +54,10 @@ static enum fault fault_of(const struct connection *c, SQLSMALLINT type,
 						 sizeof(message), &len)))
 			break;
 		fault = dialect_fault(c->dialect, (const char *)state, native);
+		if (fault == FAULT_DUPLICATE &&
+		    dialect_is_of_id(c->dialect,
+				     span_of((const char *)message)))
+			fault = FAULT_DENIED;
 		if (i == 1)
 			buf_printf(ret_why, "[%s, %d] %s", state, (int)native,
 				   message);

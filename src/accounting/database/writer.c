@@ -35,6 +35,7 @@ static int errno_of(enum fault fault)
 		return -ENOTCONN;
 	case FAULT_DUPLICATE:
 	case FAULT_TEXT:
+	case FAULT_NULL:
 	case FAULT_OTHER:
 		break;
 	}
@@ -276,7 +277,11 @@ static enum fault write_as(struct writer *w, const struct record *record,
 		     (w->key.has_to_tag || dialect_of(w)->null_is_key);
 	if (*ret_taken)
 		return FAULT_NONE;
-	return w->driver->insert(w->connection, &w->key, record->json, why);
+	fault = w->driver->insert(w->connection, &w->key, record->json, why);
+	if (fault != FAULT_NULL)
+		return fault;
+	/* All that we have values for are given: it is a column of theirs. */
+	return w->key.has_to_tag ? FAULT_DENIED : FAULT_OTHER;
 }
 
 static enum fault write_row(struct writer *w, const struct record *record,

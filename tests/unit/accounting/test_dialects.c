@@ -134,56 +134,128 @@ static void test_a_data_source_has_the_dialect_of_its_server(void **state)
 				    pairs[i][1]);
 }
 
-static void test_codes_say_what_an_error_means(void **state)
+static void test_a_duplicate_id_is_not_one_of_the_key(void **state)
 {
 	static const struct {
-		const char *dialect, *state;
-		long native;
-		enum fault fault;
+		const char *dialect, *message;
+		bool is_of_id;
 	} rows[] = {
-		{"postgres", "23505", 1, FAULT_DUPLICATE},
-		{"postgres", "42P01", 1, FAULT_NO_TABLE},
-		{"postgres", "42501", 1, FAULT_DENIED},
-		{"postgres", "42804", 1, FAULT_DENIED},
-		{"postgres", "28P01", 1, FAULT_DENIED},
-		{"postgres", "57P01", 1, FAULT_LOST},
-		{"postgres", "57014", 1, FAULT_LATER},
-		{"postgres", "53100", 1, FAULT_LATER},
-		{"postgres", "40P01", 1, FAULT_LATER},
-		{"postgres", "08S01", 1, FAULT_LOST},
-		{"postgres", "22P05", 1, FAULT_TEXT},
-		{"postgres", "23514", 1, FAULT_OTHER},
-		{"mysql", "23000", 1062, FAULT_DUPLICATE},
-		{"mysql", "23000", 1048, FAULT_OTHER},
-		{"mysql", "42S02", 1146, FAULT_NO_TABLE},
-		{"mysql", "42000", 1142, FAULT_DENIED},
-		{"mysql", "HY000", 1364, FAULT_DENIED},
-		{"mysql", "28000", 1045, FAULT_DENIED},
-		{"mysql", "HY000", 2006, FAULT_LOST},
-		{"mysql", "HY000", 1205, FAULT_LATER},
-		{"mysql", "HY000", 1366, FAULT_TEXT},
-		{"sqlite", "", 2067, FAULT_DUPLICATE},
-		{"sqlite", "42S02", 1, FAULT_NO_TABLE},
-		{"sqlite", "", 5, FAULT_LATER},
-		{"sqlite", "", 8, FAULT_DENIED},
-		{"sqlite", "", 1, FAULT_OTHER},
-		{"mssql", "23000", 2601, FAULT_DUPLICATE},
-		{"mssql", "23000", 515, FAULT_OTHER},
-		{"mssql", "42S02", 208, FAULT_NO_TABLE},
-		{"mssql", "42000", 229, FAULT_DENIED},
-		{"sybase", "23000", 2601, FAULT_DUPLICATE},
-		{"firebird", "23000", -803, FAULT_DUPLICATE},
-		{"maxdb", "23000", -200, FAULT_DUPLICATE},
-		{"ansi", "23000", 7, FAULT_DUPLICATE},
-		{"ansi", "HYT00", 7, FAULT_LATER},
-		{"ansi", "IM002", 0, FAULT_LOST},
+		{"postgres",
+		 "ERROR: duplicate key value violates unique constraint "
+		 "\"media_sessions_pkey\"\nDETAIL: Key (id)=(4) already "
+		 "exists.;\nError while executing the query",
+		 true},
+		{"postgres",
+		 "ERROR: duplicate key value violates unique constraint "
+		 "\"media_sessions_callid_idx\"\nDETAIL: Key (call_id)=(x"
+		 "\"media_sessions_pkey\") already exists.",
+		 false},
+		{"mysql", "[x]Duplicate entry '7' for key 'PRIMARY'", true},
+		{"mysql", "Duplicate entry '7' for key 't.PRIMARY'", true},
+		{"mysql",
+		 "Duplicate entry ' for key 'PRIMARY'-f-t' for key "
+		 "'media_sessions_callid_idx'",
+		 false},
+		{"sqlite", "_pkey\" PRIMARY'", false},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
-		if (dialect_fault(dialect_find(rows[i].dialect), rows[i].state,
-				  rows[i].native) != rows[i].fault)
-			fail_msg("%s %s %ld", rows[i].dialect, rows[i].state,
-				 rows[i].native);
+		assert_int_equal(dialect_is_of_id(dialect_find(rows[i].dialect),
+						  span_of(rows[i].message)),
+				 rows[i].is_of_id);
+}
+
+static const struct {
+	const char *dialect, *state;
+	long native;
+	enum fault fault;
+} codes[] = {
+	{"postgres", "23505", 1, FAULT_DUPLICATE},
+	{"postgres", "23502", 1, FAULT_NULL},
+	{"postgres", "22001", 1, FAULT_OTHER},
+	{"postgres", "54000", 1, FAULT_OTHER},
+	{"postgres", "2200H", 1, FAULT_DENIED},
+	{"postgres", "22003", 1, FAULT_DENIED},
+	{"postgres", "25006", 1, FAULT_DENIED},
+	{"postgres", "25P03", 1, FAULT_LATER},
+	{"postgres", "53200", 1, FAULT_LATER},
+	{"postgres", "53300", 1, FAULT_LATER},
+	{"postgres", "55P03", 1, FAULT_LATER},
+	{"postgres", "58030", 1, FAULT_LATER},
+	{"postgres", "40001", 1, FAULT_LATER},
+	{"postgres", "XX001", 1, FAULT_LATER},
+	{"postgres", "XX002", 1, FAULT_LATER},
+	{"postgres", "26000", 1, FAULT_LOST},
+	{"mysql", "25006", 1792, FAULT_DENIED},
+	{"mysql", "HY000", 1036, FAULT_DENIED},
+	{"mysql", "22003", 167, FAULT_DENIED},
+	{"mysql", "22003", 1264, FAULT_DENIED},
+	{"mysql", "HY000", 1467, FAULT_DENIED},
+	{"mysql", "22001", 1406, FAULT_OTHER},
+	{"mysql", "HY000", 1197, FAULT_OTHER},
+	{"mysql", "HY000", 1021, FAULT_LATER},
+	{"mysql", "HY000", 1026, FAULT_LATER},
+	{"mysql", "HY000", 1020, FAULT_LATER},
+	{"mysql", "HY000", 1041, FAULT_LATER},
+	{"mysql", "HY000", 1180, FAULT_LATER},
+	{"mysql", "HY000", 1206, FAULT_LATER},
+	{"mysql", "HY000", 1297, FAULT_LATER},
+	{"mysql", "HY000", 1412, FAULT_LATER},
+	{"mysql", "HY000", 1615, FAULT_LOST},
+	{"mysql", "HY000", 1243, FAULT_LOST},
+	{"mysql", "08S01", 1047, FAULT_LOST},
+	{"sqlite", "", 1299, FAULT_NULL},
+	{"sqlite", "", 17, FAULT_LATER},
+	{"sqlite", "", 18, FAULT_OTHER},
+	{"mssql", "22003", 8115, FAULT_DENIED},
+	{"mssql", "HY000", 701, FAULT_LATER},
+	{"firebird", "HY000", 335544336, FAULT_LATER},
+	{"firebird", "HY000", 335544765, FAULT_DENIED},
+	{"postgres", "42P01", 1, FAULT_NO_TABLE},
+	{"postgres", "42501", 1, FAULT_DENIED},
+	{"postgres", "42804", 1, FAULT_DENIED},
+	{"postgres", "28P01", 1, FAULT_DENIED},
+	{"postgres", "57P01", 1, FAULT_LOST},
+	{"postgres", "57014", 1, FAULT_LATER},
+	{"postgres", "53100", 1, FAULT_LATER},
+	{"postgres", "40P01", 1, FAULT_LATER},
+	{"postgres", "08S01", 1, FAULT_LOST},
+	{"postgres", "22P05", 1, FAULT_TEXT},
+	{"postgres", "23514", 1, FAULT_OTHER},
+	{"mysql", "23000", 1062, FAULT_DUPLICATE},
+	{"mysql", "23000", 1048, FAULT_OTHER},
+	{"mysql", "42S02", 1146, FAULT_NO_TABLE},
+	{"mysql", "42000", 1142, FAULT_DENIED},
+	{"mysql", "HY000", 1364, FAULT_DENIED},
+	{"mysql", "28000", 1045, FAULT_DENIED},
+	{"mysql", "HY000", 2006, FAULT_LOST},
+	{"mysql", "HY000", 1205, FAULT_LATER},
+	{"mysql", "HY000", 1366, FAULT_TEXT},
+	{"sqlite", "", 2067, FAULT_DUPLICATE},
+	{"sqlite", "42S02", 1, FAULT_NO_TABLE},
+	{"sqlite", "", 5, FAULT_LATER},
+	{"sqlite", "", 8, FAULT_DENIED},
+	{"sqlite", "", 1, FAULT_OTHER},
+	{"mssql", "23000", 2601, FAULT_DUPLICATE},
+	{"mssql", "23000", 515, FAULT_NULL},
+	{"mssql", "42S02", 208, FAULT_NO_TABLE},
+	{"mssql", "42000", 229, FAULT_DENIED},
+	{"sybase", "23000", 2601, FAULT_DUPLICATE},
+	{"firebird", "23000", -803, FAULT_DUPLICATE},
+	{"maxdb", "23000", -200, FAULT_DUPLICATE},
+	{"ansi", "23000", 7, FAULT_DUPLICATE},
+	{"ansi", "HYT00", 7, FAULT_LATER},
+	{"ansi", "IM002", 0, FAULT_LOST},
+};
+
+static void test_codes_say_what_an_error_means(void **state)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(codes); i++)
+		if (dialect_fault(dialect_find(codes[i].dialect),
+				  codes[i].state,
+				  codes[i].native) != codes[i].fault)
+			fail_msg("%s %s %ld", codes[i].dialect, codes[i].state,
+				 codes[i].native);
 }
 
 int main(void)
@@ -193,6 +265,7 @@ int main(void)
 		cmocka_unit_test(test_the_names_are_those_of_the_configuration),
 		cmocka_unit_test(
 			test_a_data_source_has_the_dialect_of_its_server),
+		cmocka_unit_test(test_a_duplicate_id_is_not_one_of_the_key),
 		cmocka_unit_test(test_codes_say_what_an_error_means),
 	};
 
