@@ -162,6 +162,8 @@ void relay_link_removed(struct relay_link *link,
 		relay_link_expired(link, record_id, expired);
 	else if (acknowledges(link))
 		relay_records_add_sent(link->records, record_id, expired);
+	else if (conn_peer_is_gone(link->conn))
+		relay_link_expired(link, record_id, expired);
 }
 
 /* The connection's life */

@@ -90,8 +90,6 @@ int relay_links_reply(struct relay_links *links,
  * holds it.
  *
  * @param record_id  What the dispatcher acknowledges; no other record has it
- * @param json       It may have the member "record_id", not as its first: who
- * has not announced `ack` does not see it
  */
 void relay_links_expired(struct relay_links *links, unsigned owner,
 			 struct span record_id, struct span json);
@@ -101,7 +99,7 @@ void relay_links_expired(struct relay_links *links, unsigned owner,
  * connection that asked is gone, or goes before the dispatcher has acknowledged
  * the record, it is sent as `expired`.
  *
- * @param reply, expired  The record in both forms, with "record_id" as above
+ * @param reply, expired  The record in both forms
  */
 void relay_links_removed(struct relay_links *links,
 			 const struct relay_request *request,

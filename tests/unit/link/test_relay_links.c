@@ -492,6 +492,11 @@ static bool first_record_seen(void)
 	return has_seen(0, "expired {\"n\": 1}\n");
 }
 
+static bool has_two_requests(void)
+{
+	return request_count >= 2;
+}
+
 static int raw_server, raw_fd;
 
 static bool raw_accepts(void)
@@ -502,32 +507,56 @@ static bool raw_accepts(void)
 
 /* A dispatcher that dies in the turn of the loop in which a record is written:
  * a socket without the loop's knowledge. */
-static void test_a_record_outlives_a_connection_that_just_broke(void **state)
+static void links_start_raw(const char *says)
 {
-	const struct linger reset = {.l_onoff = 1};
+	const int on = 1;
 	struct sockaddr_storage address;
 	socklen_t len;
 
-	(void)state;
 	dispatcher.listener = listener_free(dispatcher.listener);
 	raw_server = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
 	len = endpoint_to_sockaddr(&dispatcher.at, &address);
-	assert_int_equal(setsockopt(raw_server, SOL_SOCKET, SO_REUSEADDR,
-				    &reset.l_onoff, sizeof(reset.l_onoff)),
-			 0);
+	setsockopt(raw_server, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	assert_int_equal(bind(raw_server, (struct sockaddr *)&address, len), 0);
 	assert_int_equal(listen(raw_server, 1), 0);
 	links_start("127.0.0.1");
 	assert_true(run_until(raw_accepts));
-	assert_int_equal(send(raw_fd, "pong\r\n", 6, MSG_NOSIGNAL), 6);
+	assert_int_equal(send(raw_fd, says, strlen(says), MSG_NOSIGNAL),
+			 (int)strlen(says));
 	assert_true(run_until(is_up));
+}
+
+static void raw_dies(void)
+{
+	const struct linger reset = {.l_onoff = 1};
+
 	close(raw_server);
 	setsockopt(raw_fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
 	close(raw_fd);
+}
 
+static void test_a_record_outlives_a_connection_that_just_broke(void **state)
+{
+	(void)state;
+	links_start_raw("pong\r\n");
+	raw_dies();
 	relay_links_expired(links, 0, SPAN("r"), SPAN("{\"n\": 1}"));
 	assert_int_equal(counts().records_waiting, 1);
 	assert_int_equal(counts().records_sent, 0);
+	dispatcher_listen();
+	assert_true(run_until(first_record_seen));
+	assert_int_equal(counts().records_sent, 1);
+}
+
+static void test_so_does_one_that_was_a_reply(void **state)
+{
+	(void)state;
+	links_start_raw("sessions 1\r\n\r\nremove 2\r\ncall_id: a\r\n\r\n");
+	assert_true(run_until(has_two_requests));
+	raw_dies();
+	relay_links_removed(links, &requests[1], SPAN("r"), SPAN("{}"),
+			    SPAN("{\"n\": 1}"));
+	assert_int_equal(counts().records_waiting, 1);
 	dispatcher_listen();
 	assert_true(run_until(first_record_seen));
 	assert_int_equal(counts().records_sent, 1);
@@ -835,6 +864,7 @@ int main(void)
 		TEST(test_a_dispatcher_that_is_away_is_dialled_until_it_comes),
 		TEST(test_records_wait_for_their_dispatcher),
 		TEST(test_a_record_outlives_a_connection_that_just_broke),
+		TEST(test_so_does_one_that_was_a_reply),
 		TEST(test_a_reply_goes_to_the_connection_that_asked_alone),
 		TEST(test_features_are_those_of_the_present_connection),
 		TEST(test_every_address_of_a_name_is_dialled),
