@@ -511,6 +511,9 @@ int relay_link_reply(struct relay_link *link,
 
 bool relay_link_is_flushed(const struct relay_link *link)
 {
+	/* What waits for an address that a name has no more waits on. */
+	if (link->state == LINK_STOPPED)
+		return true;
 	return relay_records_empty(link->records) &&
 	       (!is_connected(link) || conn_pending(link->conn) == 0);
 }

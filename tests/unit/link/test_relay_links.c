@@ -704,6 +704,21 @@ static void test_closing_waits_no_longer_than_its_grace(void **state)
 	assert_int_equal(counts().records_waiting, 1);
 }
 
+static void
+test_closing_does_not_wait_for_an_address_that_has_gone(void **state)
+{
+	(void)state;
+	config.dns_check_interval_us = 2 * MS;
+	set_addresses("127.0.0.1", "127.0.0.2");
+	links_start("dispatcher.example.com");
+	assert_true(run_until(two_are_up));
+	set_addresses("127.0.0.2", NULL);
+	assert_true(run_until(is_up));
+	relay_links_expired(links, 0, SPAN("r"), SPAN("{\"n\": 3}"));
+	relay_links_close(links, 3600 * US_PER_S, on_links_closed, NULL);
+	assert_true(run_until(is_closed));
+}
+
 static void test_a_record_of_nobody_is_counted(void **state)
 {
 	(void)state;
@@ -871,6 +886,7 @@ int main(void)
 		TEST(test_a_name_that_is_not_found_is_asked_for_soon),
 		TEST(test_closing_sends_what_waits),
 		TEST(test_closing_waits_no_longer_than_its_grace),
+		TEST(test_closing_does_not_wait_for_an_address_that_has_gone),
 		TEST(test_a_record_of_nobody_is_counted),
 		TEST(test_a_flood_of_records_arrives_whole),
 		TEST(test_caught_up_comes_at_once_where_nothing_waits),
