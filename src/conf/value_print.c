@@ -31,12 +31,13 @@ void value_print_duration(uint64_t us, struct buf *out)
 static void print_database(const char *uri, struct buf *out)
 {
 	struct span rest = span_of(uri);
+	bool is_odbc = span_starts_with(rest, SPAN("odbc:"));
 	const char *start = strstr(uri, "://");
 	const char *colon = start ? strchr(start + 3, ':') : NULL;
 	const char *at = strrchr(uri, '@');
 	const char *attributes = strchr(uri, ';');
 
-	if (!start && attributes) {
+	if (is_odbc && attributes) {
 		buf_add(out, span_make(uri, (size_t)(attributes - uri) + 1));
 		buf_add(out, SPAN("***"));
 	} else if (colon && at && colon < at) {

@@ -142,32 +142,56 @@ static int parse_host(struct dburi *uri, struct span text)
 	return decode(uri->host, host);
 }
 
+/* The value at the beginning of rest, up to the next semicolon; or in braces,
+ * where } is doubled and a semicolon is a character. */
+static void take_value(struct span *rest, char ret[static CONF_MAX_TEXT])
+{
+	struct span value;
+	size_t len = 0, at = 1;
+
+	*rest = span_trim(*rest);
+	if (!span_starts_with(*rest, SPAN("{"))) {
+		if (!span_cut(rest, ';', &value)) {
+			value = *rest;
+			*rest = SPAN("");
+		}
+		value = span_trim(value);
+		memcpy(ret, value.ptr, value.len);
+		ret[value.len] = '\0';
+		return;
+	}
+	while (at < rest->len) {
+		char c = rest->ptr[at++];
+
+		if (c == '}' && (at == rest->len || rest->ptr[at++] != '}'))
+			break;
+		ret[len++] = c;
+	}
+	ret[len] = '\0';
+	*rest = span_make(rest->ptr + at, rest->len - at);
+}
+
 /* Only to keep it out of log lines: the driver gets the attributes as they
  * are. */
 static void note_password(struct dburi *uri, struct span rest)
 {
-	while (rest.len > 0) {
-		struct span name, value;
+	char value[CONF_MAX_TEXT] = "";
+	struct span name;
 
-		if (!span_cut(&rest, ';', &value)) {
-			value = rest;
-			rest = SPAN("");
-		}
-		if (!span_cut(&value, '=', &name))
-			continue;
-		name = span_trim(name);
-		value = span_trim(value);
-		if ((name.len != 3 || strncasecmp(name.ptr, "PWD", 3) != 0) &&
-		    (name.len != 8 ||
-		     strncasecmp(name.ptr, "PASSWORD", 8) != 0))
-			continue;
-		if (span_starts_with(value, SPAN("{")))
-			value = span_make(value.ptr + 1, value.len - 1);
-		if (span_ends_with(value, SPAN("}")))
-			value.len--;
-		memcpy(uri->password, value.ptr, value.len);
-		uri->password[value.len] = '\0';
+	while (span_cut(&rest, '=', &name)) {
+		struct span before = name;
+
+		/* What follows braces, or has no value. */
+		while (span_cut(&before, ';', &name))
+			;
+		name = span_trim(before);
+		take_value(&rest, value);
+		if ((name.len == 3 && strncasecmp(name.ptr, "PWD", 3) == 0) ||
+		    (name.len == 8 &&
+		     strncasecmp(name.ptr, "PASSWORD", 8) == 0))
+			memcpy(uri->password, value, sizeof(value));
 	}
+	explicit_bzero(value, sizeof(value));
 }
 
 static int parse_data_source(struct dburi *ret, struct span text,

@@ -138,6 +138,12 @@ static void test_a_data_source_is_handed_through(void **state)
 	assert_string_equal(uri.attributes, "UID=media;pwd={hush;};X=1");
 	uri = parsed("odbc:cdr;UID=media;PWD=hush");
 	assert_string_equal(uri.password, "hush");
+	uri = parsed("odbc:cdr;X;Y={PWD=no;};PWD = {h=u;s}}h};UID=media");
+	assert_string_equal(uri.password, "h=u;s}h");
+	assert_string_equal(parsed("odbc:cdr;PWD={hu}}").password, "hu}");
+	assert_string_equal(parsed("odbc:cdr;PWD={hush").password, "hush");
+	assert_string_equal(parsed("odbc:cdr;pwd= hush ;X").password, "hush");
+	assert_string_equal(parsed("odbc:cdr;PWD=;X=y").password, "");
 	assert_string_equal(parsed("odbc:cdr").attributes, "");
 	assert_refused("odbc:", "data source");
 	assert_refused("odbc:;PWD=hush", "data source");

@@ -168,6 +168,7 @@ static void test_a_password_is_never_shown(void **state)
 	PARSED bad = parse("[Database]\ndburi = oracle://u:secret@h/d\n");
 	PARSED good = parse("[Database]\ndburi = postgres://u:se:c@ret@h/d\n");
 	PARSED odbc = parse("[Database]\ndburi = odbc:DSN=x;PWD=secret\n");
+	PARSED url = parse("[Database]\ndburi = odbc:x;PWD={a://secret}\n");
 
 	(void)state;
 	assert_int_equal(bad.result, -EINVAL);
@@ -180,6 +181,9 @@ static void test_a_password_is_never_shown(void **state)
 	assert_good(&odbc);
 	conf_print(odbc.conf, CONF_DAEMON_DISPATCHER, &out);
 	assert_non_null(strstr(out.data, "Database.dburi = odbc:DSN=x;***\n"));
+	assert_good(&url);
+	conf_print(url.conf, CONF_DAEMON_DISPATCHER, &out);
+	assert_non_null(strstr(out.data, "Database.dburi = odbc:x;***\n"));
 }
 
 static void test_control_bytes_of_a_value_do_not_reach_the_message(void **state)
