@@ -2,8 +2,12 @@
  * Accounting to RADIUS: an Accounting-Request for each record
  *
  * At least once: a record that was sent and not answered is sent again, with
- * the same Acct-Session-Id. Records without an answer (start_time null) are
- * sent as well, as the original does; their Acct-Session-Time is 0.
+ * the same Acct-Session-Id. A server does not answer what it cannot store
+ * either (RFC 2866, section 4.1), such as a Call-ID that is too long for its
+ * database, so that silence may be about one record: it is refused when the
+ * next one was answered right after it, several times. Records without an
+ * answer (start_time null) are sent as well, as the original does; their
+ * Acct-Session-Time is 0.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -16,10 +20,16 @@
 #include "base/clock.h"
 #include "base/log.h"
 
+#define OTHERS_ANSWERED 3 /* times, until a record is the reason of silence */
+
 struct radius {
 	struct radius_config config;
 	size_t answered_last; /* the server that is tried first */
 	uint8_t next_id;
+	/* The record that met silence last, and how often the next one did not.
+	 */
+	char silent_id[128];
+	unsigned others_answered;
 };
 
 static void resolve(struct buf *out, const char *folder, const char *path)
@@ -187,26 +197,68 @@ static void refuse(struct delivery *delivery, const char *reason)
 		       reason);
 }
 
+/* @return 0 if its outcome is known now, or negative errno: it is down */
+static int deliver_one(struct radius *radius, struct delivery *delivery,
+		       struct buf *ret_why)
+{
+	struct radius_attributes attributes;
+	int err = radius_attributes_of(&attributes, delivery->record.json);
+
+	if (err == -EBADMSG) {
+		refuse(delivery, "the record is no JSON object");
+		return 0;
+	}
+	if (err < 0) {
+		buf_printf(ret_why, "RADIUS: out of memory");
+		return err;
+	}
+	err = send_attributes(radius, &attributes, ret_why);
+	if (err == 0)
+		delivery->outcome = DELIVERY_DONE;
+	return err;
+}
+
+/* Nobody answered the first of these: is that about it, and not about the
+ * servers? The next one is sent to see, if it was the same before. */
+static bool is_about_it(struct radius *radius, struct delivery *batch,
+			size_t count)
+{
+	CLEANUP(buf_done) struct buf why = {0};
+	char id[sizeof(radius->silent_id)];
+
+	(void)snprintf(id, sizeof(id), "%.*s",
+		       SPAN_ARG(batch[0].record.record_id));
+	if (strcmp(id, radius->silent_id) != 0) {
+		memcpy(radius->silent_id, id, sizeof(id));
+		radius->others_answered = 0;
+		return false;
+	}
+	if (count < 2 || deliver_one(radius, &batch[1], &why) < 0)
+		return false;
+	radius->others_answered += batch[1].outcome == DELIVERY_DONE;
+	return radius->others_answered >= OTHERS_ANSWERED;
+}
+
 static int radius_deliver(void *state, struct delivery *batch, size_t count,
 			  struct buf *ret_why)
 {
 	for (size_t i = 0; i < count; i++) {
-		struct radius_attributes attributes;
-		int err =
-			radius_attributes_of(&attributes, batch[i].record.json);
+		CLEANUP(buf_done) struct buf why = {0};
+		int err = 0;
 
-		if (err == -EBADMSG) {
-			refuse(&batch[i], "the record is no JSON object");
-			continue;
+		if (batch[i].outcome == DELIVERY_LATER)
+			err = deliver_one(state, &batch[i], &why);
+		if (err == -ETIMEDOUT &&
+		    is_about_it(state, &batch[i], count - i)) {
+			refuse(&batch[i], "the RADIUS server answers other "
+					  "records, and not this one: its log "
+					  "may say why");
+			err = 0;
 		}
 		if (err < 0) {
-			buf_printf(ret_why, "RADIUS: out of memory");
+			buf_add(ret_why, buf_span(&why));
 			return err;
 		}
-		err = send_attributes(state, &attributes, ret_why);
-		if (err < 0)
-			return err;
-		batch[i].outcome = DELIVERY_DONE;
 	}
 	return 0;
 }

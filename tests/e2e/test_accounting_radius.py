@@ -230,6 +230,21 @@ def test_a_server_that_hangs_may_get_a_record_twice_under_one_session_id(bench):
     assert sorted(server.session_ids()) == ["a", "a", "b"]
 
 
+def test_a_record_that_is_never_answered_does_not_hold_up_the_others(bench):
+    """As by FreeRADIUS over SQL, for a Call-ID that is longer than its column."""
+    server = bench.stand_in(lambda number, request, secret:
+                            [] if b"bad" in request else honest(number, request, secret))
+    deliver = bench.deliver(server)
+    bad, good = record("bad"), record("good")
+    # Alone it may be the server that is down, whatever comes before.
+    for batch in ([bad], [bad], [bad, record("bad", record_id="r2")], [bad, good], [bad, good]):
+        lines = deliver.answer(*batch)
+        assert lines[0] == "later" and "no answer" in lines[-1]
+    assert deliver.answer(bad, good, record("more")) == [
+        "refused the RADIUS server answers other records, and not this one: its log may say why",
+        "done", "done"]
+
+
 def test_a_server_that_answers_the_second_try_has_the_record(bench):
     server = bench.stand_in(lambda number, *request: honest(number, *request) if number else [])
     deliver = bench.deliver(server, retries=1)
