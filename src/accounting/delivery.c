@@ -70,8 +70,6 @@ static int write_outcomes(struct store_db *db, void *arg)
 	const struct outcomes *outcomes = arg;
 	int r = SQLITE_OK;
 
-	if (outcomes->cursor > 0)
-		r = spool_set_cursor(db, outcomes->backend, outcomes->cursor);
 	for (size_t i = 0; i < outcomes->count && r == SQLITE_OK; i++) {
 		const struct outcome *outcome = &outcomes->list[i];
 
@@ -82,6 +80,9 @@ static int write_outcomes(struct store_db *db, void *arg)
 			r = spool_take_back(db, outcomes->backend,
 					    outcome->seq);
 	}
+	/* Last: it never passes what could not be set aside. */
+	if (r == SQLITE_OK && outcomes->cursor > 0)
+		r = spool_set_cursor(db, outcomes->backend, outcomes->cursor);
 	return r;
 }
 

@@ -90,7 +90,8 @@ static struct job *make_job(store_work_h *work, store_done_h *done, void *arg,
 }
 
 /* Under the lock: room in the queue, or the job is over. */
-static void admit(struct store *store, struct job_list *jobs)
+static void admit(struct store *store, struct job_list *jobs,
+		  size_t max_waiting)
 {
 	struct lane *writer = &store->writer;
 	uint64_t due_us = clock_mono_us() + LATER_US;
@@ -103,8 +104,7 @@ static void admit(struct store *store, struct job_list *jobs)
 	job_list_init(&refused);
 	while ((job = jobs->first)) {
 		jobs->first = job->next;
-		if (store->counts.waiting < store->max_waiting &&
-		    !writer->ended) {
+		if (store->counts.waiting < max_waiting && !writer->ended) {
 			store->counts.waiting++;
 			if (job->is_urgent)
 				writer->due_us = 0;
@@ -128,7 +128,7 @@ static void end_turn(void *arg)
 	if (!store->turn.first)
 		return;
 	pthread_mutex_lock(&store->lock);
-	admit(store, &store->turn);
+	admit(store, &store->turn, store->max_waiting);
 	pthread_mutex_unlock(&store->lock);
 }
 
@@ -173,7 +173,7 @@ void store_submit_from_thread(struct store *store, store_work_h *work,
 	job_list_init(&one);
 	job_list_add(&one, job);
 	pthread_mutex_lock(&store->lock);
-	admit(store, &one);
+	admit(store, &one, SIZE_MAX);
 	pthread_mutex_unlock(&store->lock);
 }
 

@@ -81,7 +81,9 @@ void store_submit(struct store *store, store_work_h *work, store_done_h *done,
 void store_submit_later(struct store *store, store_work_h *work,
 			store_done_h *done, void *arg);
 
-/** store_submit_later() from any other thread. done is called on the loop. */
+/** store_submit_later() from any other thread. done is called on the loop. It
+ * is not refused for want of room: threads hand in what became of what was on
+ * disk before, and that has its bounds. */
 void store_submit_from_thread(struct store *store, store_work_h *work,
 			      store_done_h *done, void *arg);
 

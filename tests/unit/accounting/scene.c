@@ -28,7 +28,8 @@ static void look(void *arg)
 static void open_store(struct scene *scene)
 {
 	const struct store_config config = {.loop = scene->loop,
-					    .path = scene->path};
+					    .path = scene->path,
+					    .max_waiting = SCENE_MAX_WAITING};
 	struct buf why = {0};
 
 	assert_int_equal(store_open(&scene->store, &config, &why), 0);

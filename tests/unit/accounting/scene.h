@@ -9,6 +9,8 @@
 #include "accounting/spool.h"
 #include "store/store.h"
 
+#define SCENE_MAX_WAITING 100 /* jobs of the store */
+
 struct scene {
 	struct loop *loop;
 	struct store *store;

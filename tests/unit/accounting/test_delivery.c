@@ -299,6 +299,17 @@ static void test_what_was_settled_before_a_failure_counts(void **state)
 	assert_taken_in_order(1, 10);
 }
 
+static bool hangs(void *arg)
+{
+	bool hanging;
+
+	(void)arg;
+	pthread_mutex_lock(&taker.lock);
+	hanging = taker.hanging;
+	pthread_mutex_unlock(&taker.lock);
+	return hanging;
+}
+
 static int add_one(struct store_db *db, void *arg)
 {
 	const struct record record = record_make("c", "new", "{}");
@@ -313,6 +324,69 @@ static void added(int err, void *arg)
 	(void)arg;
 	assert_int_equal(err, 0);
 	delivery_wake(stage.thread);
+}
+
+static int write_something(struct store_db *db, void *arg)
+{
+	(void)arg;
+	return spool_set_cursor(db, "other", 1);
+}
+
+static void written(int err, void *arg)
+{
+	(void)arg;
+	assert_int_equal(err, 0);
+}
+
+static bool are_too_many_waiting(void *arg)
+{
+	struct store_counts counts;
+
+	(void)arg;
+	store_count(stage.scene.store, &counts);
+	return counts.waiting >= SCENE_MAX_WAITING;
+}
+
+static bool is_nobody_waiting(void *arg)
+{
+	struct store_counts counts;
+
+	(void)arg;
+	store_count(stage.scene.store, &counts);
+	return counts.waiting == 0;
+}
+
+static void
+test_what_is_set_aside_while_too_many_wait_is_set_aside(void **state)
+{
+	int64_t count = 0;
+
+	(void)state;
+	scene_fill(&stage.scene, 1, 20);
+	taker.refused_seq = 7;
+	taker.hangs = true;
+	begin();
+	scene_until(&stage.scene, hangs, NULL);
+	disk_set_stalled(true);
+	for (int i = 0; i < SCENE_MAX_WAITING; i++)
+		store_submit(stage.scene.store, write_something, written, NULL);
+	scene_until(&stage.scene, are_too_many_waiting, NULL);
+	set(&taker.hangs, false);
+	until_taken(19);
+	until_settled(20);
+	disk_set_stalled(false);
+	scene_until(&stage.scene, is_nobody_waiting, NULL);
+	/* The next one moves the cursor past it. */
+	store_submit(stage.scene.store, add_one, added, NULL);
+	until_taken(20);
+	until_settled(21);
+	end();
+	scene_restart(&stage.scene);
+	assert_int_equal(
+		spool_count_aside(store_db(stage.scene.store), "test", &count),
+		SQLITE_OK);
+	assert_int_equal(count, 1);
+	begin();
 }
 
 static void test_a_new_record_is_delivered_at_once(void **state)
@@ -331,17 +405,6 @@ static void test_calls_that_are_up_are_reported_while_it_is_up(void **state)
 	delivery_interim(stage.thread, SPAN("no json"));
 	scene_run(&stage.scene, 100 * US_PER_MS);
 	assert_int_equal(get(&taker.interims), 1);
-}
-
-static bool hangs(void *arg)
-{
-	bool hanging;
-
-	(void)arg;
-	pthread_mutex_lock(&taker.lock);
-	hanging = taker.hanging;
-	pthread_mutex_unlock(&taker.lock);
-	return hanging;
 }
 
 static bool has_stopped(void *arg)
@@ -382,6 +445,7 @@ int main(void)
 		TEST(test_a_backend_that_stays_down_is_asked_less_and_less),
 		TEST(test_a_refused_record_is_set_aside_and_holds_up_none),
 		TEST(test_what_was_settled_before_a_failure_counts),
+		TEST(test_what_is_set_aside_while_too_many_wait_is_set_aside),
 		TEST(test_a_new_record_is_delivered_at_once),
 		TEST(test_calls_that_are_up_are_reported_while_it_is_up),
 		TEST(test_a_backend_that_hangs_holds_up_no_stop),
