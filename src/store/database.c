@@ -8,10 +8,6 @@
 #include "base/clock.h"
 #include "store/store_internal.h"
 
-/* Readers and the writer do not shut each other out; only a checkpoint may, for
- * a moment. */
-#define BUSY_MS 10000
-
 /* synchronous=FULL: a commit that came back is on disk. The log is copied into
  * the file by the reader's thread, not by a commit that somebody waits for. */
 static const char *const pragmas[] = {
@@ -46,7 +42,7 @@ int store_db_open(struct store_db **ret, const char *path,
 	if (r != SQLITE_OK)
 		return r;
 	sqlite3_extended_result_codes(db->handle, 1);
-	sqlite3_busy_timeout(db->handle, BUSY_MS);
+	sqlite3_busy_timeout(db->handle, STORE_BUSY_MS);
 	r = store_exec(db, pragmas[use]);
 	if (r != SQLITE_OK)
 		return r;

@@ -169,7 +169,9 @@ static void *write_jobs(void *arg)
  * Called by SQLite behind each commit. A log that is used again from its
  * beginning needs no new blocks of the disk, which makes a sync twice as dear.
  * For that all of it has to be in the file: the reader copies the bulk, and
- * what has come meanwhile is copied here.
+ * what has come meanwhile is copied here. Neither waits for anybody: whoever
+ * reads for long, such as a copy that an operator takes, has the log grow, and
+ * holds up no commit.
  */
 static int log_grew(void *arg, sqlite3 *handle, const char *name, int pages)
 {

@@ -13,6 +13,10 @@
 
 #define STORE_MAX_STATEMENTS 64
 
+/* Readers and the writer do not shut each other out; only a checkpoint may, for
+ * a moment. */
+#define STORE_BUSY_MS 10000
+
 struct store_db {
 	sqlite3 *handle;
 	size_t statement_count;

@@ -43,7 +43,8 @@ static void told_failing(bool is_failing, const char *why, void *arg)
 
 static int add_row(struct store_db *db, void *arg)
 {
-	sqlite3_stmt *s = store_statement(db, "INSERT INTO rows VALUES (?1)");
+	sqlite3_stmt *s =
+		store_statement(db, "INSERT INTO rows (n) VALUES (?1)");
 
 	store_bind_i64(s, 1, (int)(intptr_t)arg);
 	return store_run(s);
@@ -259,6 +260,47 @@ static void test_too_many_jobs_are_refused(void **state)
 	assert_int_equal(rows_on_disk(), 2);
 }
 
+static int add_column(struct store_db *db, void *arg)
+{
+	(void)arg;
+	return store_exec(db, "ALTER TABLE rows ADD COLUMN b");
+}
+
+static int add_blob(struct store_db *db, void *arg)
+{
+	sqlite3_stmt *s = store_statement(
+		db, "INSERT INTO rows VALUES (NULL, zeroblob(16777216))");
+
+	(void)arg;
+	return store_run(s);
+}
+
+/* An operator's own look, or copy, of a large file. */
+static void test_a_reader_that_takes_long_holds_up_no_commit(void **state)
+{
+	struct store_db *db;
+	uint64_t before_us;
+
+	(void)state;
+	store_submit(scene.store, add_column, job_done, NULL);
+	run_until_done(1);
+	assert_int_equal(store_reader_open(&db, scene.path), 0);
+	assert_int_equal(store_exec(db, "BEGIN; SELECT count(*) FROM rows"),
+			 SQLITE_OK);
+	/* More than the log is to have. */
+	for (int i = 0; i < 9; i++) {
+		store_submit(scene.store, add_blob, job_done, NULL);
+		run_until_done(1);
+	}
+	before_us = clock_mono_us();
+	for (int i = 0; i < 3; i++) {
+		submit(i + 1000);
+		run_until_done(1);
+	}
+	assert_true(clock_mono_us() - before_us < 2 * US_PER_S);
+	store_reader_close(db);
+}
+
 static int count_rows(struct store_db *db, void *arg)
 {
 	sqlite3_stmt *s = store_statement(db, "SELECT count(*) FROM rows");
@@ -375,6 +417,7 @@ int main(void)
 		TEST(test_a_full_disk_is_told_and_nothing_is_lost),
 		TEST(test_a_disk_that_does_not_answer_is_told),
 		TEST(test_too_many_jobs_are_refused),
+		TEST(test_a_reader_that_takes_long_holds_up_no_commit),
 		TEST(test_a_question_is_answered_while_the_disk_stands_still),
 		TEST(test_all_is_written_before_it_closes),
 		TEST(test_a_disk_that_stays_full_ends_jobs_at_the_end),
