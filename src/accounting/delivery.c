@@ -374,10 +374,24 @@ static bool is_stopping(struct delivery_thread *thread)
 	return stopping;
 }
 
+static void free_thread(struct delivery_thread *thread)
+{
+	list_for_each_safe (link, &thread->interims) {
+		free(list_item(link, struct interim, link));
+	}
+	pthread_cond_destroy(&thread->wake);
+	pthread_cond_destroy(&thread->left);
+	pthread_mutex_destroy(&thread->lock);
+	free(thread->batch);
+	free(thread->path);
+	free(thread);
+}
+
 static void *run(void *arg)
 {
 	struct delivery_thread *thread = arg;
 	uint64_t wait_us = 0;
+	bool abandoned;
 
 	do {
 		do
@@ -388,8 +402,13 @@ static void *run(void *arg)
 	store_reader_close(thread->db);
 	pthread_mutex_lock(&thread->lock);
 	thread->ended = true;
+	abandoned = thread->abandoned;
 	pthread_cond_broadcast(&thread->left);
 	pthread_mutex_unlock(&thread->lock);
+	if (abandoned) {
+		pthread_detach(pthread_self());
+		free_thread(thread);
+	}
 	return NULL;
 }
 
@@ -443,19 +462,6 @@ void delivery_read_status(struct delivery_thread *thread,
 	pthread_mutex_unlock(&thread->lock);
 }
 
-static void free_thread(struct delivery_thread *thread)
-{
-	list_for_each_safe (link, &thread->interims) {
-		free(list_item(link, struct interim, link));
-	}
-	pthread_cond_destroy(&thread->wake);
-	pthread_cond_destroy(&thread->left);
-	pthread_mutex_destroy(&thread->lock);
-	free(thread->batch);
-	free(thread->path);
-	free(thread);
-}
-
 int delivery_start(struct delivery_thread **ret,
 		   const struct delivery_config *config)
 {
@@ -502,22 +508,25 @@ struct delivery_thread *delivery_free(struct delivery_thread *thread,
 				      uint64_t grace_us)
 {
 	uint64_t until_us = clock_mono_us() + grace_us;
+	const char *name;
 	bool ended;
 
 	if (!thread)
 		return NULL;
+	name = thread->backend->name;
 	delivery_stop(thread);
 	pthread_mutex_lock(&thread->lock);
 	while (!thread->ended &&
 	       thread_cond_wait(&thread->left, &thread->lock, until_us))
 		;
 	ended = thread->ended;
+	/* From then on it is its own, and may be gone at once. */
 	thread->abandoned = !ended;
 	pthread_mutex_unlock(&thread->lock);
 	if (!ended) {
 		log_warning("accounting %s does not come back: it is left "
 			    "behind, its records are on disk",
-			    thread->backend->name);
+			    name);
 		return NULL;
 	}
 	pthread_join(thread->thread, NULL);

@@ -52,7 +52,8 @@ void delivery_read_status(struct delivery_thread *thread,
 void delivery_stop(struct delivery_thread *thread);
 /**
  * Wait for that, and free it. A thread that hangs in its backend past the
- * grace is left to the end of the process; the store may go before it does.
+ * grace is left behind, and frees itself if it comes back; the store may go
+ * before it does.
  *
  * @return NULL
  */
