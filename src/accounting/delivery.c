@@ -39,6 +39,7 @@ struct delivery_thread {
 	int64_t cursor, retry_cursor;
 	int64_t backlog; /* behind the last batch */
 	uint64_t retry_us, random;
+	bool interim_failed;
 
 	pthread_t thread;
 	pthread_mutex_t lock; /* for what follows */
@@ -305,24 +306,29 @@ static void copy_interim(const struct record *record, void *arg)
 
 	/* The next one is due soon: a failure is only counted. */
 	if (thread->backend->interim(thread->state, record, &why) < 0) {
+		thread->interim_failed = true;
 		pthread_mutex_lock(&thread->lock);
 		thread->status.interims_dropped++;
 		pthread_mutex_unlock(&thread->lock);
 	}
 }
 
+/* Final records go before. Behind a report that failed the others are dropped:
+ * each would wait for the server as long, and the final records with it. */
 static void report_interims(struct delivery_thread *thread)
 {
 	struct list *first;
 
+	thread->interim_failed = false;
 	pthread_mutex_lock(&thread->lock);
-	while ((first = list_first(&thread->interims))) {
+	while (!thread->has_work && (first = list_first(&thread->interims))) {
 		struct interim *interim =
 			list_item(first, struct interim, link);
 
 		list_del(first);
 		thread->interim_count--;
-		if (thread->stopping || thread->status.is_down) {
+		if (thread->stopping || thread->status.is_down ||
+		    thread->interim_failed) {
 			thread->status.interims_dropped++;
 		} else {
 			thread->status.interims++;

@@ -2,6 +2,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "../store/disk.h"
 #include "accounting/delivery.h"
@@ -15,7 +16,7 @@
 struct taker {
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
-	bool down, hangs, hanging, stopped;
+	bool down, hangs, hanging, stopped, interims_fail;
 	int refused_seq, later_seq; /* 0: none */
 	int taken[4096];            /* seq, in order */
 	int count, interims, calls;
@@ -57,13 +58,18 @@ static int take(void *state, struct delivery *batch, size_t count,
 static int take_interim(void *state, const struct record *record,
 			struct buf *ret_why)
 {
+	int err;
+
 	(void)state;
 	(void)record;
 	(void)ret_why;
 	pthread_mutex_lock(&taker.lock);
 	taker.interims++;
+	err = taker.interims_fail ? -ETIMEDOUT : 0;
 	pthread_mutex_unlock(&taker.lock);
-	return 0;
+	/* A server that does not answer, or is far away. */
+	usleep(20000);
+	return err;
 }
 
 static void stop(void *state)
@@ -135,6 +141,7 @@ static int setup(void **state)
 	(void)state;
 	memset(&stage, 0, sizeof(stage));
 	taker.down = taker.hangs = taker.hanging = taker.stopped = false;
+	taker.interims_fail = false;
 	taker.refused_seq = taker.later_seq = 0;
 	taker.count = taker.interims = taker.calls = 0;
 	scene_init(&stage.scene);
@@ -407,6 +414,35 @@ static void test_calls_that_are_up_are_reported_while_it_is_up(void **state)
 	assert_int_equal(get(&taker.interims), 1);
 }
 
+static void report_many(void)
+{
+	for (int i = 0; i < 500; i++)
+		delivery_interim(stage.thread, SPAN("{\"call_id\": \"a\"}"));
+}
+
+static void test_calls_that_are_up_hold_up_no_final_record(void **state)
+{
+	(void)state;
+	begin();
+	report_many();
+	store_submit(stage.scene.store, add_one, added, NULL);
+	until_taken(1);
+	assert_in_range(get(&taker.interims), 0, 50);
+}
+
+static void
+test_a_server_that_takes_no_reports_is_not_asked_for_each(void **state)
+{
+	(void)state;
+	taker.interims_fail = true;
+	begin();
+	report_many();
+	scene_run(&stage.scene, US_PER_S);
+	assert_in_range(get(&taker.interims), 1, 3);
+	assert_false(is_down(NULL));
+	assert_int_equal(stage.status.interims_dropped, 500);
+}
+
 static bool has_stopped(void *arg)
 {
 	bool stopped;
@@ -448,6 +484,8 @@ int main(void)
 		TEST(test_what_is_set_aside_while_too_many_wait_is_set_aside),
 		TEST(test_a_new_record_is_delivered_at_once),
 		TEST(test_calls_that_are_up_are_reported_while_it_is_up),
+		TEST(test_calls_that_are_up_hold_up_no_final_record),
+		TEST(test_a_server_that_takes_no_reports_is_not_asked_for_each),
 		TEST(test_a_backend_that_hangs_holds_up_no_stop),
 	};
 
