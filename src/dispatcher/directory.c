@@ -328,9 +328,10 @@ void directory_asked(struct directory_session *session, uint64_t order,
 	session->asked_us = now_us;
 }
 
-void directory_removing(struct directory_session *session)
+void directory_removing(struct directory_session *session, uint64_t order)
 {
 	session->removing = session->call->relay->generation;
+	session->removing_order = order;
 }
 
 void directory_expire(struct directory *directory,
@@ -401,6 +402,8 @@ static void learn(struct directory *directory,
 	directory_asked(session, leg->order, leg->sent_us);
 	if (leg->order > session->made_order)
 		session->made_order = leg->order;
+	if (session->made_order > session->removing_order)
+		session->removing = 0;
 	if (is_news)
 		tell_changed(directory, session);
 }

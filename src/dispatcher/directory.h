@@ -114,8 +114,9 @@ int directory_add(struct directory *directory, const struct ip_addr *relay,
 void directory_asked(struct directory_session *session, uint64_t order,
 		     uint64_t now_us);
 
-/** A remove of it is being sent to its relay. */
-void directory_removing(struct directory_session *session);
+/** A remove of it is being sent to its relay. An update that is sent later, and
+ * succeeds, has made it anew: then it is none of its own. */
+void directory_removing(struct directory_session *session, uint64_t order);
 
 /**
  * It ended by itself; it waits for the SIP proxy's remove.

@@ -59,7 +59,8 @@ struct directory_session {
 	uint64_t made_order;            /* the last one that succeeded */
 	uint64_t generation;
 	uint64_t removing; /* generation of its last remove; 0: none */
-	char *dialog_id;   /* NULL: not known */
+	uint64_t removing_order;
+	char *dialog_id; /* NULL: not known */
 	size_t dialog_id_len;
 	char *from_uri, *to_uri; /* NULL: not known */
 	size_t from_uri_len, to_uri_len;

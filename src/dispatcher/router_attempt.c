@@ -41,7 +41,7 @@ static int ask(struct transaction *t, struct relay_peer *peer)
 	if (err < 0)
 		return err;
 	if (session && t->is_remove)
-		directory_removing(session);
+		directory_removing(session, attempt->order);
 	else if (session)
 		directory_asked(session, attempt->order, attempt->sent_us);
 	attempt->open = true;

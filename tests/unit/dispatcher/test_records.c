@@ -285,6 +285,29 @@ static void test_the_record_of_a_remove_comes_over_the_next_link(void **state)
 	assert_int_equal(directory_count(s->rig.directory).sessions, 0);
 }
 
+/* A phone is asked for its password: the proxy removes what the first INVITE
+ * made, and the second one makes it anew. */
+static void test_a_remove_of_earlier_is_none_of_what_was_made_anew(void **state)
+{
+	struct scene *s = *state;
+
+	begin(s);
+	make_call(s, "c1");
+	rig_remove(s->proxy, "c1", "f");
+	rig_expect_request(s->relay, "remove");
+	break_link(s);
+	rig_expect(s->proxy, "error");
+	s->relay = dial_keeper(&s->rig,
+			       "[{\"call_id\": \"c1\", \"from_tag\": \"f\"}]");
+	rig_say(s->relay, "caught-up");
+	make_call(s, "c1");
+	rig_say(s->relay, "expired " RECORD, "c1", "r1");
+	expect_ack(s, "r1");
+	assert_int_equal(directory_count(s->rig.directory).expired, 1);
+	rig_remove(s->proxy, "c1", "f");
+	rig_expect(s->proxy, "removed");
+}
+
 static bool has_lost(void *arg)
 {
 	const struct rig *rig = arg;
@@ -355,6 +378,7 @@ int main(void)
 		TEST(test_a_record_that_comes_twice_is_kept_once),
 		TEST(test_a_record_of_a_call_on_another_relay_is_dropped_and_told),
 		TEST(test_the_record_of_a_remove_comes_over_the_next_link),
+		TEST(test_a_remove_of_earlier_is_none_of_what_was_made_anew),
 		TEST(test_a_session_that_its_relay_lost_is_accounted_with_what_is_known),
 		TEST(test_a_reply_that_is_no_record_is_an_error),
 	};
