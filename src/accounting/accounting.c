@@ -176,7 +176,7 @@ void accounting_interim(struct accounting *accounting, struct span json)
 struct pruning {
 	struct accounting *accounting;
 	struct spool_limits limits;
-	int64_t count;
+	struct spool_pruned pruned;
 };
 
 static void prune(void *arg);
@@ -185,21 +185,24 @@ static int prune_records(struct store_db *db, void *arg)
 {
 	struct pruning *pruning = arg;
 
-	return spool_prune(db, &pruning->limits, &pruning->count);
+	return spool_prune(db, &pruning->limits, &pruning->pruned);
 }
 
 static void records_pruned(int err, void *arg)
 {
 	struct pruning *pruning = arg;
 	struct accounting *accounting = pruning->accounting;
-	bool is_more = err == 0 && pruning->count == PRUNE_RECORDS;
 
-	if (err == 0)
-		accounting->counts.forgotten += (uint64_t)pruning->count;
+	accounting->pruned_to = 0;
+	if (err == 0) {
+		accounting->counts.forgotten += (uint64_t)pruning->pruned.count;
+		accounting->pruned_to = pruning->pruned.next;
+	}
 	free(pruning);
 	if (accounting->prune_timer)
-		timer_start(accounting->prune_timer,
-			    is_more ? 10 * US_PER_MS : PRUNE_EVERY_US);
+		timer_start(accounting->prune_timer, accounting->pruned_to > 0
+							     ? 10 * US_PER_MS
+							     : PRUNE_EVERY_US);
 }
 
 static int64_t delivered_seq(struct accounting *accounting)
@@ -235,6 +238,7 @@ static void prune(void *arg)
 		.stored_after_us =
 			(int64_t)(clock_wall_us() - conf->history_time_us),
 		.max_bytes = (int64_t)conf->history_mib << 20,
+		.after = accounting->pruned_to,
 		.max_records = PRUNE_RECORDS,
 	};
 	store_submit_later(accounting->store, prune_records, records_pruned,

@@ -29,6 +29,7 @@ struct accounting {
 	struct accounting_backend backends[ACCOUNTING_MAX_BACKENDS];
 	uint64_t id_base, last_id; /* for records without an id */
 	int64_t last_seq;
+	int64_t pruned_to; /* where pruning goes on; 0: from the oldest */
 	struct {
 		uint64_t stored, repeated, unreadable, lost, forgotten;
 	} counts;

@@ -244,31 +244,69 @@ static int used_bytes(struct store_db *db, int64_t *ret)
 	return r;
 }
 
-int spool_prune(struct store_db *db, const struct spool_limits *limits,
-		int64_t *ret_count)
+/* The next records, whether they may go or not. */
+struct prune_range {
+	int64_t count, last, newest_us;
+};
+
+static int next_range(struct store_db *db, const struct spool_limits *limits,
+		      struct prune_range *ret)
 {
+	sqlite3_stmt *s = store_statement(
+		db, "SELECT count(*), max(seq), max(stored_us) FROM"
+		    " (SELECT seq, stored_us FROM records"
+		    "  WHERE seq > ?1 AND seq <= ?2 ORDER BY seq LIMIT ?3)");
+	int r;
+
+	store_bind_i64(s, 1, limits->after);
+	store_bind_i64(s, 2, limits->delivered_seq);
+	store_bind_i64(s, 3, limits->max_records);
+	r = store_step(s);
+	if (r != SQLITE_ROW)
+		return r == SQLITE_DONE ? SQLITE_ERROR : r;
+	*ret = (struct prune_range){
+		.count = sqlite3_column_int64(s, 0),
+		.last = sqlite3_column_int64(s, 1),
+		.newest_us = sqlite3_column_int64(s, 2),
+	};
+	sqlite3_reset(s);
+	return SQLITE_OK;
+}
+
+int spool_prune(struct store_db *db, const struct spool_limits *limits,
+		struct spool_pruned *ret)
+{
+	struct prune_range range = {0};
 	int64_t bytes = 0;
 	int r = used_bytes(db, &bytes);
+	bool too_much = bytes > limits->max_bytes;
 	sqlite3_stmt *s;
 
+	if (r == SQLITE_OK)
+		r = next_range(db, limits, &range);
 	if (r != SQLITE_OK)
 		return r;
-	s = store_statement(
-		db, "DELETE FROM records WHERE seq IN (SELECT seq FROM"
-		    " (SELECT seq, stored_us FROM records r WHERE seq <= ?1"
-		    "  AND seq < (SELECT max(seq) FROM records)"
-		    "  AND NOT EXISTS"
-		    "  (SELECT 1 FROM set_aside a WHERE a.seq = r.seq)"
-		    "  ORDER BY seq LIMIT ?4)"
-		    " WHERE stored_us < ?2 OR ?3)");
-	store_bind_i64(s, 1, limits->delivered_seq);
-	store_bind_i64(s, 2, limits->stored_after_us);
-	store_bind_i64(s, 3, bytes > limits->max_bytes);
-	store_bind_i64(s, 4, limits->max_records);
+	s = store_statement(db, "DELETE FROM records"
+				" WHERE seq > ?1 AND seq <= ?2"
+				" AND seq < (SELECT max(seq) FROM records)"
+				" AND (stored_us < ?3 OR ?4)"
+				" AND NOT EXISTS (SELECT 1 FROM set_aside a"
+				"  WHERE a.seq = records.seq)");
+	store_bind_i64(s, 1, limits->after);
+	store_bind_i64(s, 2, range.last);
+	store_bind_i64(s, 3, limits->stored_after_us);
+	store_bind_i64(s, 4, too_much);
 	r = store_run(s);
-	if (r == SQLITE_OK)
-		*ret_count = sqlite3_changes(sqlite3_db_handle(s));
-	return r;
+	if (r != SQLITE_OK)
+		return r;
+	ret->count = sqlite3_changes(sqlite3_db_handle(s));
+	/* They were stored in this order: behind a young one all are. */
+	ret->next = range.count == limits->max_records &&
+				    (too_much ||
+				     range.newest_us < limits->stored_after_us)
+			    ? range.last
+			    : 0;
+	return SQLITE_OK;
 }
 
 /* For people */

@@ -59,13 +59,19 @@ struct spool_limits {
 	int64_t delivered_seq;   /* all backends have taken it up to here */
 	int64_t stored_after_us; /* older ones go */
 	int64_t max_bytes;       /* of the whole file */
-	int64_t max_records;     /* to delete in one go */
+	int64_t after;           /* where the last go ended; 0: begin */
+	int64_t max_records;     /* to look at in one go */
 };
 
-/** Delete what is old, or too much. @param ret_count how many went; max_records
- * of them: there may be more */
+struct spool_pruned {
+	int64_t count; /* deleted */
+	int64_t next;  /* where the next go begins; 0: there is no more */
+};
+
+/** Delete what is old, or too much. One go takes as long with many records that
+ * were set aside as with none. */
 int spool_prune(struct store_db *db, const struct spool_limits *limits,
-		int64_t *ret_count);
+		struct spool_pruned *ret);
 
 /** What to show of the history. */
 struct spool_query {

@@ -142,19 +142,27 @@ static void test_what_was_set_aside_is_tried_again_when_asked(void **state)
 	assert_int_equal(marked, 2);
 }
 
-static int64_t prune(struct store_db *db, int64_t delivered, int64_t after_us,
-		     int64_t max_bytes)
+static struct spool_pruned prune_from(struct store_db *db, int64_t after,
+				      int64_t delivered, int64_t after_us,
+				      int64_t max_bytes)
 {
 	const struct spool_limits limits = {
 		.delivered_seq = delivered,
 		.stored_after_us = after_us,
 		.max_bytes = max_bytes,
+		.after = after,
 		.max_records = 4,
 	};
-	int64_t count = -1;
+	struct spool_pruned pruned = {-1, -1};
 
-	assert_int_equal(spool_prune(db, &limits, &count), SQLITE_OK);
-	return count;
+	assert_int_equal(spool_prune(db, &limits, &pruned), SQLITE_OK);
+	return pruned;
+}
+
+static int64_t prune(struct store_db *db, int64_t delivered, int64_t after_us,
+		     int64_t max_bytes)
+{
+	return prune_from(db, 0, delivered, after_us, max_bytes).count;
 }
 
 static void
@@ -167,10 +175,33 @@ test_old_records_go_when_all_have_them_and_nobody_refused(void **state)
 	assert_int_equal(prune(db, 5, 4, 1 << 30), 2);   /* 1 and 3 */
 	assert_int_equal(prune(db, 5, 100, 1 << 30), 2); /* 4 and 5 */
 	assert_int_equal(prune(db, 5, 100, 1 << 30), 0);
-	assert_int_equal(prune(db, 10, 100, 1 << 30), 4);
+	assert_int_equal(prune(db, 10, 100, 1 << 30), 3);
 	/* The last one stays, whose place the next one follows. */
-	assert_int_equal(prune(db, 10, 100, 1 << 30), 0);
+	assert_int_equal(prune(db, 10, 100, 1 << 30), 1);
 	assert_int_equal(last(db), 10);
+}
+
+static void expect_pruned(struct spool_pruned pruned, int64_t count,
+			  int64_t next)
+{
+	assert_int_equal(pruned.count, count);
+	assert_int_equal(pruned.next, next);
+}
+
+/* A backend that refuses each record must not make the others' way longer. */
+static void test_pruning_goes_on_behind_what_was_set_aside(void **state)
+{
+	struct store_db *db = db_of(state);
+
+	scene_fill(*state, 1, 12);
+	for (int seq = 1; seq <= 6; seq++)
+		assert_int_equal(spool_set_aside(db, "db", seq, "no", 1),
+				 SQLITE_OK);
+	expect_pruned(prune_from(db, 0, 12, 11, 1 << 30), 0, 4);
+	expect_pruned(prune_from(db, 4, 12, 11, 1 << 30), 2, 8);
+	/* The next ones are too young, but for two. */
+	expect_pruned(prune_from(db, 8, 12, 11, 1 << 30), 2, 0);
+	expect_pruned(prune_from(db, 8, 12, 0, 1), 2, 0);
 }
 
 static void test_records_go_when_they_take_too_much(void **state)
@@ -238,6 +269,7 @@ int main(void)
 		TEST(test_a_new_backend_begins_behind_what_is_there),
 		TEST(test_what_was_set_aside_is_tried_again_when_asked),
 		TEST(test_old_records_go_when_all_have_them_and_nobody_refused),
+		TEST(test_pruning_goes_on_behind_what_was_set_aside),
 		TEST(test_records_go_when_they_take_too_much),
 		TEST(test_the_history_is_shown_newest_first),
 	};
