@@ -149,6 +149,15 @@ void directory_remove(struct directory *directory,
  * directory_add() marks what is still there. */
 void directory_sync_begin(struct directory *directory,
 			  const struct ip_addr *relay);
+/** The list has come, and the records that waited: what is in neither is lost
+ * at judge_at_us, if the link stays up until then. */
+void directory_sync_caught_up(struct directory *directory,
+			      const struct ip_addr *relay,
+			      uint64_t judge_at_us);
+/** A relay for which that time has come. @param ret_at_us  Set if there is
+ * none: when it comes for the next one; 0: for none */
+bool directory_sync_due(const struct directory *directory, uint64_t now_us,
+			struct ip_addr *ret_relay, uint64_t *ret_at_us);
 /** Drop what the relay did not list. Expired sessions stay, and those that it
  * was told to remove over this link: their records come. @return how many */
 size_t directory_sync_end(struct directory *directory,

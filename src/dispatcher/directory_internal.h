@@ -17,7 +17,8 @@ struct relay {
 	struct list calls;
 	bool up;
 	uint64_t down_since_us;
-	uint64_t generation; /* of its list of sessions */
+	uint64_t generation;  /* of its list of sessions */
+	uint64_t judge_at_us; /* when what was not listed is lost; 0: never */
 };
 
 struct directory {

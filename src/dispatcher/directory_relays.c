@@ -48,6 +48,7 @@ void directory_relay_down(struct directory *directory, const struct ip_addr *ip,
 	if (!relay)
 		return;
 	relay->up = false;
+	relay->judge_at_us = 0;
 	relay->down_since_us = now_us;
 }
 
@@ -57,8 +58,41 @@ void directory_sync_begin(struct directory *directory, const struct ip_addr *ip)
 {
 	struct relay *relay = directory_take_relay(directory, ip);
 
+	if (!relay)
+		return;
+	relay->generation++;
+	relay->judge_at_us = 0;
+}
+
+void directory_sync_caught_up(struct directory *directory,
+			      const struct ip_addr *ip, uint64_t judge_at_us)
+{
+	struct relay *relay = directory_find_relay(directory, ip);
+
 	if (relay)
-		relay->generation++;
+		relay->judge_at_us = judge_at_us;
+}
+
+bool directory_sync_due(const struct directory *directory, uint64_t now_us,
+			struct ip_addr *ret_relay, uint64_t *ret_at_us)
+{
+	uint64_t at_us = 0;
+
+	list_for_each (link, &directory->relays) {
+		const struct relay *relay =
+			list_item(link, const struct relay, link);
+
+		if (relay->judge_at_us == 0)
+			continue;
+		if (relay->judge_at_us <= now_us) {
+			*ret_relay = relay->ip;
+			return true;
+		}
+		if (at_us == 0 || relay->judge_at_us < at_us)
+			at_us = relay->judge_at_us;
+	}
+	*ret_at_us = at_us;
+	return false;
 }
 
 static size_t drop_unlisted(struct directory *directory,
@@ -96,6 +130,7 @@ size_t directory_sync_end(struct directory *directory, const struct ip_addr *ip,
 
 	if (!relay)
 		return 0;
+	relay->judge_at_us = 0;
 	list_for_each_safe (link, &relay->calls) {
 		struct directory_call *call =
 			list_item(link, struct directory_call, of_relay);

@@ -11,7 +11,8 @@
 #define SWEEP_INTERVAL_US US_PER_S
 
 /* A relay writes `expired` when the session's last counters are read. Until
- * then an update may have made the session anew, and was answered first. */
+ * then an update may have made the session anew, and was answered first; and
+ * the relay may have listed its sessions without it. */
 #define DOUBT_US (2 * US_PER_S)
 
 /* A list of sessions */
@@ -133,17 +134,39 @@ static void listing_end(struct relay_peer *peer, size_t count, bool complete,
 	log_debug("relay %s listed %zu sessions", relay_peer_name(peer), count);
 }
 
-/* Only now it is known that the record of a session that was not listed does
- * not come either. */
+/* Now it is known that the record of a session that was not listed does not
+ * come either. */
+static void judge(void *arg)
+{
+	struct relay_events *events = arg;
+	uint64_t now_us = loop_now_us(events->loop);
+	uint64_t next_us = 0;
+	struct ip_addr relay;
+	char text[ADDR_TEXT_SIZE];
+
+	while (directory_sync_due(events->directory, now_us, &relay,
+				  &next_us)) {
+		size_t lost = directory_sync_end(events->directory, &relay,
+						 session_lost, events);
+
+		if (lost > 0)
+			log_warning("relay %s has lost %zu sessions that were "
+				    "known",
+				    ip_format(&relay, text), lost);
+	}
+	if (next_us > 0)
+		timer_start(events->judge_timer, next_us - now_us);
+}
+
+/* A session that was just ending is not listed, and its record comes when its
+ * last counters are read: one that has not come by then does not come. */
 static void caught_up(struct relay_peer *peer, void *arg)
 {
 	struct relay_events *events = arg;
-	size_t lost = directory_sync_end(events->directory, relay_peer_ip(peer),
-					 session_lost, events);
 
-	if (lost > 0)
-		log_warning("relay %s has lost %zu sessions that were known",
-			    relay_peer_name(peer), lost);
+	directory_sync_caught_up(events->directory, relay_peer_ip(peer),
+				 loop_now_us(events->loop) + events->doubt_us);
+	judge(events);
 }
 
 /* Up and down */
@@ -316,6 +339,8 @@ int relay_events_start(struct relay_events *events, struct loop *loop,
 		.lost_limit = LOG_LIMIT(100, 10 * US_PER_S),
 	};
 	err = timer_new(&events->sweep_timer, loop, sweep, events);
+	if (err == 0)
+		err = timer_new(&events->judge_timer, loop, judge, events);
 	if (err < 0)
 		return err;
 	timer_start_every(events->sweep_timer, SWEEP_INTERVAL_US);
@@ -325,4 +350,5 @@ int relay_events_start(struct relay_events *events, struct loop *loop,
 void relay_events_stop(struct relay_events *events)
 {
 	events->sweep_timer = timer_free(events->sweep_timer);
+	events->judge_timer = timer_free(events->judge_timer);
 }

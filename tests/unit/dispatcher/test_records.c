@@ -316,6 +316,27 @@ static bool has_lost(void *arg)
 	       directory_count(rig->directory).sessions == 0;
 }
 
+static bool has_lost_one(void *arg)
+{
+	return ((const struct rig *)arg)->events.lost_sessions == 1;
+}
+
+static void stop_loop(void *arg)
+{
+	loop_stop(arg);
+}
+
+static void run_for(struct scene *s, uint64_t us)
+{
+	struct timer *timer;
+
+	assert_int_equal(timer_new(&timer, s->rig.loop, stop_loop, s->rig.loop),
+			 0);
+	timer_start(timer, us);
+	assert_int_equal(loop_run(s->rig.loop), 0);
+	timer_free(timer);
+}
+
 static bool is_written(void *arg)
 {
 	struct store_counts counts;
@@ -353,6 +374,48 @@ test_a_session_that_its_relay_lost_is_accounted_with_what_is_known(void **state)
 	store_reader_close(db);
 }
 
+/* The relay lists no session that is ending, and does not wait for its last
+ * counters before it says that it has caught up. */
+static void
+test_a_record_that_comes_just_behind_the_list_is_the_only_one(void **state)
+{
+	struct scene *s = *state;
+
+	s->rig.doubt_us = 500 * US_PER_MS;
+	begin(s);
+	make_call(s, "c1");
+	make_call(s, "c2");
+	break_link(s);
+	s->relay = dial_keeper(&s->rig, "[]");
+	rig_say(s->relay, "caught-up");
+	rig_expect_nothing(s->relay);
+	rig_say(s->relay, "expired " RECORD, "c1", "r1");
+	expect_ack(s, "r1");
+	assert_int_equal(s->rig.events.lost_sessions, 0);
+	rig_until(&s->rig, has_lost_one, &s->rig);
+	rig_until(&s->rig, is_written, &s->rig);
+	assert_int_equal(count_durable(s, "r1"), 1);
+	assert_int_equal(count_durable(s, NULL), 2); /* and c2's */
+}
+
+static void test_a_link_that_breaks_again_has_lost_nothing_yet(void **state)
+{
+	struct scene *s = *state;
+
+	s->rig.doubt_us = 100 * US_PER_MS;
+	begin(s);
+	make_call(s, "c1");
+	break_link(s);
+	s->relay = dial_keeper(&s->rig, "[]");
+	rig_say(s->relay, "caught-up");
+	rig_expect_nothing(s->relay);
+	break_link(s);
+	s->relay = rig_dial(&s->rig, "127.0.0.2");
+	run_for(s, 300 * US_PER_MS);
+	assert_int_equal(s->rig.events.lost_sessions, 0);
+	assert_int_equal(directory_count(s->rig.directory).sessions, 1);
+}
+
 static void test_a_reply_that_is_no_record_is_an_error(void **state)
 {
 	struct scene *s = *state;
@@ -380,6 +443,8 @@ int main(void)
 		TEST(test_the_record_of_a_remove_comes_over_the_next_link),
 		TEST(test_a_remove_of_earlier_is_none_of_what_was_made_anew),
 		TEST(test_a_session_that_its_relay_lost_is_accounted_with_what_is_known),
+		TEST(test_a_record_that_comes_just_behind_the_list_is_the_only_one),
+		TEST(test_a_link_that_breaks_again_has_lost_nothing_yet),
 		TEST(test_a_reply_that_is_no_record_is_an_error),
 	};
 
