@@ -334,6 +334,18 @@ void directory_removing(struct directory_session *session, uint64_t order)
 	session->removing_order = order;
 }
 
+bool directory_session_is_unlisted(const struct directory_session *session)
+{
+	return !session->expired &&
+	       session->generation != session->call->relay->generation;
+}
+
+/* As if it had been over the link before this one. */
+void directory_removed_unlisted(struct directory_session *session)
+{
+	session->removing = session->call->relay->generation - 1;
+}
+
 void directory_expire(struct directory *directory,
 		      struct directory_session *session, uint64_t now_us,
 		      bool in_doubt)

@@ -140,6 +140,16 @@ void directory_removed(struct directory *directory,
 		       struct directory_session *session, uint64_t order,
 		       uint64_t now_us);
 
+/** Its relay has not listed it over this link, and has not been judged yet. */
+bool directory_session_is_unlisted(const struct directory_session *session);
+
+/**
+ * The relay has no such session, that it has not listed: its record comes, or
+ * it is lost, which is known when the relay is judged. Nobody removes it any
+ * more.
+ */
+void directory_removed_unlisted(struct directory_session *session);
+
 /** Drop a session, and its call with the last one. */
 void directory_remove(struct directory *directory,
 		      struct directory_session *session);

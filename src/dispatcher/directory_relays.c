@@ -27,6 +27,7 @@ struct relay *directory_take_relay(struct directory *directory,
 		return NULL;
 	relay->ip = *ip;
 	relay->up = true;
+	relay->generation = 1; /* 0: of what is known from the disk */
 	list_init(&relay->calls);
 	list_add_tail(&directory->relays, &relay->link);
 	return relay;

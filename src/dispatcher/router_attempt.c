@@ -420,7 +420,10 @@ static void drop_session(struct transaction *t, const struct attempt *attempt,
 
 	if (!call || !ip_equal(directory_call_relay(call), &attempt->relay))
 		return;
-	if (session) {
+	if (session && record.len == 0 &&
+	    directory_session_is_unlisted(session)) {
+		directory_removed_unlisted(session);
+	} else if (session) {
 		session_removed(router, attempt, session);
 	} else if (record.len > 0) {
 		struct removed_leg removed = {router, attempt};

@@ -88,6 +88,14 @@ static void remove_call(struct scene *s, const char *call_id, const char *id)
 		call_id, id);
 }
 
+/* The relay has no such session. */
+static void remove_unknown(struct scene *s, const char *call_id)
+{
+	rig_remove(s->proxy, call_id, "f");
+	rig_say(s->relay, "%lu error", rig_expect_request(s->relay, "remove"));
+	rig_expect(s->proxy, "error");
+}
+
 static void expect_ack(struct scene *s, const char *id)
 {
 	char line[64];
@@ -398,6 +406,28 @@ test_a_record_that_comes_just_behind_the_list_is_the_only_one(void **state)
 	assert_int_equal(count_durable(s, NULL), 2); /* and c2's */
 }
 
+static void
+test_a_remove_of_what_its_relay_has_lost_costs_no_record(void **state)
+{
+	struct scene *s = *state;
+
+	s->rig.doubt_us = 300 * US_PER_MS;
+	begin(s);
+	make_call(s, "c1");
+	make_call(s, "c2");
+	break_link(s);
+	s->relay = dial_keeper(&s->rig, "[]");
+	rig_say(s->relay, "caught-up");
+	remove_unknown(s, "c1");
+	remove_unknown(s, "c2");
+	/* One was just ending. */
+	rig_say(s->relay, "expired " RECORD, "c2", "r2");
+	expect_ack(s, "r2");
+	rig_until(&s->rig, has_lost, &s->rig);
+	rig_until(&s->rig, is_written, &s->rig);
+	assert_int_equal(count_durable(s, NULL), 2);
+}
+
 static void test_a_link_that_breaks_again_has_lost_nothing_yet(void **state)
 {
 	struct scene *s = *state;
@@ -444,6 +474,7 @@ int main(void)
 		TEST(test_a_remove_of_earlier_is_none_of_what_was_made_anew),
 		TEST(test_a_session_that_its_relay_lost_is_accounted_with_what_is_known),
 		TEST(test_a_record_that_comes_just_behind_the_list_is_the_only_one),
+		TEST(test_a_remove_of_what_its_relay_has_lost_costs_no_record),
 		TEST(test_a_link_that_breaks_again_has_lost_nothing_yet),
 		TEST(test_a_reply_that_is_no_record_is_an_error),
 	};
