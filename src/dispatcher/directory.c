@@ -202,9 +202,7 @@ bool directory_session_was_removed(const struct directory_session *session)
 uint64_t
 directory_session_down_since_us(const struct directory_session *session)
 {
-	const struct relay *relay = session->call->relay;
-
-	return relay->up ? 0 : relay->down_since_us;
+	return session->call->relay->down_since_us;
 }
 
 void directory_session_statistics(const struct directory_session *session,

@@ -88,7 +88,7 @@ directory_session_relay(const struct directory_session *session);
 struct span directory_session_call_id(const struct directory_session *session);
 struct span
 directory_session_dialog_id(const struct directory_session *session);
-/** When its relay went down; 0: it is up, or that is not known. */
+/** When its relay went down last, though it may be up again; 0: never. */
 uint64_t
 directory_session_down_since_us(const struct directory_session *session);
 /** What the dispatcher itself knows of it, as the statistics of a session

@@ -1,5 +1,6 @@
 /** What becomes of final records: on a disk that a test can fill, stop and pull
  * the plug of. */
+#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -345,12 +346,23 @@ static void run_for(struct scene *s, uint64_t us)
 	timer_free(timer);
 }
 
-static bool is_written(void *arg)
-{
-	struct store_counts counts;
+struct counting {
+	struct scene *s;
+	int wanted;
+};
 
-	store_count(((struct rig *)arg)->store, &counts);
-	return counts.waiting == 0;
+static bool has_records(void *arg)
+{
+	const struct counting *counting = arg;
+
+	return count_durable(counting->s, NULL) >= counting->wanted;
+}
+
+static void until_records(struct scene *s, int count)
+{
+	struct counting counting = {s, count};
+
+	rig_until(&s->rig, has_records, &counting);
 }
 
 static void
@@ -368,7 +380,7 @@ test_a_session_that_its_relay_lost_is_accounted_with_what_is_known(void **state)
 	assert_int_equal(directory_count(s->rig.directory).sessions, 1);
 	rig_say(s->relay, "caught-up");
 	rig_until(&s->rig, has_lost, &s->rig);
-	rig_until(&s->rig, is_written, &s->rig);
+	until_records(s, 1);
 	assert_int_equal(store_reader_open(&db, s->rig.store_path), 0);
 	assert_int_equal(spool_read(db, 0, &delivery, 1, &count), SQLITE_OK);
 	assert_int_equal(count, 1);
@@ -401,7 +413,7 @@ test_a_record_that_comes_just_behind_the_list_is_the_only_one(void **state)
 	expect_ack(s, "r1");
 	assert_int_equal(s->rig.events.lost_sessions, 0);
 	rig_until(&s->rig, has_lost_one, &s->rig);
-	rig_until(&s->rig, is_written, &s->rig);
+	until_records(s, 2);
 	assert_int_equal(count_durable(s, "r1"), 1);
 	assert_int_equal(count_durable(s, NULL), 2); /* and c2's */
 }
@@ -424,8 +436,42 @@ test_a_remove_of_what_its_relay_has_lost_costs_no_record(void **state)
 	rig_say(s->relay, "expired " RECORD, "c2", "r2");
 	expect_ack(s, "r2");
 	rig_until(&s->rig, has_lost, &s->rig);
-	rig_until(&s->rig, is_written, &s->rig);
+	until_records(s, 2);
 	assert_int_equal(count_durable(s, NULL), 2);
+}
+
+static double number_of(const struct record *record, const char *key)
+{
+	json_t *json = json_loadb(record->json.ptr, record->json.len, 0, NULL);
+	double value = json_number_value(json_object_get(json, key));
+
+	json_decref(json);
+	return value;
+}
+
+static void test_a_lost_session_ended_when_its_relay_went(void **state)
+{
+	struct scene *s = *state;
+	struct store_db *db;
+	struct delivery delivery;
+	double gone;
+	size_t count;
+
+	begin(s);
+	make_call(s, "c1");
+	gone = (double)clock_wall_us() / (double)US_PER_S;
+	break_link(s);
+	run_for(s, 1500 * US_PER_MS);
+	s->relay = dial_keeper(&s->rig, "[]");
+	rig_say(s->relay, "caught-up");
+	rig_until(&s->rig, has_lost, &s->rig);
+	until_records(s, 1);
+	assert_int_equal(store_reader_open(&db, s->rig.store_path), 0);
+	assert_int_equal(spool_read(db, 0, &delivery, 1, &count), SQLITE_OK);
+	assert_int_equal(count, 1);
+	assert_true(number_of(&delivery.record, "end_time") < gone + 1);
+	spool_batch_done(&delivery, 1);
+	store_reader_close(db);
 }
 
 static void test_a_link_that_breaks_again_has_lost_nothing_yet(void **state)
@@ -475,6 +521,7 @@ int main(void)
 		TEST(test_a_session_that_its_relay_lost_is_accounted_with_what_is_known),
 		TEST(test_a_record_that_comes_just_behind_the_list_is_the_only_one),
 		TEST(test_a_remove_of_what_its_relay_has_lost_costs_no_record),
+		TEST(test_a_lost_session_ended_when_its_relay_went),
 		TEST(test_a_link_that_breaks_again_has_lost_nothing_yet),
 		TEST(test_a_reply_that_is_no_record_is_an_error),
 	};
