@@ -40,6 +40,7 @@ struct delivery_thread {
 	int64_t backlog; /* behind the last batch */
 	uint64_t retry_us, random;
 	bool interim_failed;
+	struct log_limit refused_limit;
 
 	pthread_t thread;
 	pthread_mutex_t lock; /* for what follows */
@@ -113,14 +114,21 @@ static void add_outcome(struct outcomes *outcomes,
 	};
 }
 
-static void log_refused(const struct delivery_thread *thread,
+/* All of them, with their reasons, are in `mediaproxy accounting list`. */
+static void log_refused(struct delivery_thread *thread,
 			const struct delivery *delivery)
 {
-	if (delivery->outcome == DELIVERY_REFUSED)
+	uint64_t suppressed;
+	char left_out[LOG_LEFT_OUT_SIZE];
+
+	if (delivery->outcome == DELIVERY_REFUSED &&
+	    log_limit_allows(&thread->refused_limit, clock_mono_us(),
+			     &suppressed))
 		log_error("[%.*s] accounting %s refuses this record for good, "
-			  "it is set aside: %s",
+			  "it is set aside: %s%s",
 			  SPAN_ARG(delivery->record.call_id),
-			  thread->backend->name, delivery->reason);
+			  thread->backend->name, delivery->reason,
+			  log_left_out(suppressed, left_out));
 }
 
 /* Take what is settled at the head of the batch: what follows a record that is
@@ -482,6 +490,7 @@ int delivery_start(struct delivery_thread **ret,
 	thread->cursor = thread->status.cursor = config->cursor;
 	thread->retry_us = RETRY_MIN_US;
 	thread->random = config->random;
+	thread->refused_limit = LOG_LIMIT(20, 10 * US_PER_S);
 	list_init(&thread->interims);
 	pthread_mutex_init(&thread->lock, NULL);
 	thread_cond_init(&thread->wake);

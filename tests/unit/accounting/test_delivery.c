@@ -16,7 +16,7 @@
 struct taker {
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
-	bool down, hangs, hanging, stopped, interims_fail;
+	bool down, hangs, hanging, stopped, interims_fail, refuses;
 	int refused_seq, later_seq; /* 0: none */
 	int taken[4096];            /* seq, in order */
 	int count, interims, calls;
@@ -43,7 +43,7 @@ static int take(void *state, struct delivery *batch, size_t count,
 		if (taker.down || seq == taker.later_seq) {
 			buf_printf(ret_why, "nobody is there");
 			err = -ECONNREFUSED;
-		} else if (seq == taker.refused_seq) {
+		} else if (taker.refuses || seq == taker.refused_seq) {
 			batch[i].outcome = DELIVERY_REFUSED;
 			strcpy(batch[i].reason, "not this one");
 		} else {
@@ -141,7 +141,7 @@ static int setup(void **state)
 	(void)state;
 	memset(&stage, 0, sizeof(stage));
 	taker.down = taker.hangs = taker.hanging = taker.stopped = false;
-	taker.interims_fail = false;
+	taker.interims_fail = taker.refuses = false;
 	taker.refused_seq = taker.later_seq = 0;
 	taker.count = taker.interims = taker.calls = 0;
 	scene_init(&stage.scene);
@@ -289,6 +289,43 @@ static void test_a_refused_record_is_set_aside_and_holds_up_none(void **state)
 		SQLITE_OK);
 	assert_int_equal(count, 0);
 	begin();
+}
+
+static int lines_of(const char *path)
+{
+	FILE *file = fopen(path, "r");
+	int lines = 0;
+	int c;
+
+	assert_non_null(file);
+	while ((c = getc(file)) != EOF)
+		lines += c == '\n';
+	fclose(file);
+	return lines;
+}
+
+static void test_a_backend_that_refuses_all_fills_no_log(void **state)
+{
+	char path[128];
+	int before = dup(STDERR_FILENO);
+	FILE *log;
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s/log", stage.scene.folder);
+	log = fopen(path, "w");
+	assert_non_null(log);
+	dup2(fileno(log), STDERR_FILENO);
+	log_set_level(LOG_LEVEL_ERROR);
+	scene_fill(&stage.scene, 1, 500);
+	taker.refuses = true;
+	begin();
+	until_settled(500);
+	log_set_level(LOG_LEVEL_ERROR + 1);
+	dup2(before, STDERR_FILENO);
+	close(before);
+	fclose(log);
+	assert_int_equal(stage.status.set_aside, 500);
+	assert_in_range(lines_of(path), 1, 30);
 }
 
 static void test_what_was_settled_before_a_failure_counts(void **state)
@@ -480,6 +517,7 @@ int main(void)
 		TEST(test_a_backend_that_is_down_loses_nothing),
 		TEST(test_a_backend_that_stays_down_is_asked_less_and_less),
 		TEST(test_a_refused_record_is_set_aside_and_holds_up_none),
+		TEST(test_a_backend_that_refuses_all_fills_no_log),
 		TEST(test_what_was_settled_before_a_failure_counts),
 		TEST(test_what_is_set_aside_while_too_many_wait_is_set_aside),
 		TEST(test_a_new_record_is_delivered_at_once),
