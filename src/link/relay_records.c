@@ -5,8 +5,9 @@
 #include "base/clock.h"
 #include "link/relay_records_internal.h"
 
-#define WRITE_AFTER_US (150 * US_PER_MS)
-#define LOOK_EVERY_US (50 * US_PER_MS) /* so it is written within 200 ms */
+#define WRITE_AFTER_US (100 * US_PER_MS)
+/* So it is handed to the disk within 150 ms, which has 50 to write it. */
+#define LOOK_EVERY_US (50 * US_PER_MS)
 /* On their way into the file; a disk that stands still must not take all. */
 #define MAX_SPILLING_BYTES (256u << 20)
 
