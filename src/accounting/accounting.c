@@ -322,7 +322,7 @@ static int open_spool(struct accounting *accounting, struct buf *ret_why)
 	if (r != SQLITE_OK) {
 		buf_printf(ret_why, "%s: %s", accounting->store_path,
 			   store_why(db));
-		return -EIO;
+		return store_is_damage(r) ? -EBADMSG : -EIO;
 	}
 	warn_of_others(accounting, db);
 	return 0;

@@ -22,8 +22,8 @@ struct accounting;
  * @param store_path  of the store; backends' threads read it by themselves
  * @param config      lives as long as the accounting
  * @param ret_why     On failure one line for people
- * @return 0, -EINVAL (a backend cannot be what the configuration says), or
- *         negative errno
+ * @return 0, -EINVAL (a backend cannot be what the configuration says),
+ *         -EBADMSG (the store's file is damaged), or negative errno
  */
 int accounting_new(struct accounting **ret, struct loop *loop,
 		   struct store *store, const char *store_path,

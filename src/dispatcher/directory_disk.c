@@ -272,7 +272,7 @@ int directory_disk_open(struct directory_disk **ret, struct store *store,
 		buf_printf(ret_why, "the session directory: %s",
 			   store_why(store_db(store)));
 		free(disk);
-		return -EIO;
+		return store_is_damage(r) ? -EBADMSG : -EIO;
 	}
 	directory_set_changes(directory, &changes, disk);
 	*ret = disk;

@@ -19,7 +19,8 @@ struct directory_disk;
  *
  * @param directory  freed before the store
  * @param now_us     monotonic, as the directory's times are
- * @return 0 or negative errno, with a line for people in ret_why
+ * @return 0, -EBADMSG (the file is damaged), or negative errno, with a line for
+ *         people in ret_why
  */
 int directory_disk_open(struct directory_disk **ret, struct store *store,
 			struct directory *directory, uint64_t now_us,

@@ -71,11 +71,13 @@ static void disk_failing(bool is_failing, const char *why, void *arg)
 		log_info("%s can be written again", dispatcher->store_path);
 }
 
-static int open_store(struct dispatcher *dispatcher, struct buf *ret_why)
+static int open_store(struct dispatcher *dispatcher, bool set_aside,
+		      struct buf *ret_why)
 {
 	const struct store_config config = {
 		.loop = dispatcher->loop,
 		.path = dispatcher->store_path,
+		.set_aside = set_aside,
 		.failing = disk_failing,
 		.arg = dispatcher,
 	};
@@ -93,22 +95,46 @@ static int open_store(struct dispatcher *dispatcher, struct buf *ret_why)
 	return err;
 }
 
-/* What was known before the last end, and the backends. */
-static int start_accounting(struct dispatcher *dispatcher)
+static int open_disk(struct dispatcher *dispatcher, bool set_aside,
+		     struct buf *ret_why)
 {
-	CLEANUP(buf_done) struct buf why = {0};
 	uint64_t now_us = loop_now_us(dispatcher->loop);
-	struct directory_counts counts;
-	int err = open_store(dispatcher, &why);
+	int err = directory_new(&dispatcher->directory);
 
 	if (err == 0)
+		err = open_store(dispatcher, set_aside, ret_why);
+	if (err == 0)
 		err = directory_disk_open(&dispatcher->disk, dispatcher->store,
-					  dispatcher->directory, now_us, &why);
+					  dispatcher->directory, now_us,
+					  ret_why);
 	if (err == 0)
 		err = accounting_new(&dispatcher->records.accounting,
 				     dispatcher->loop, dispatcher->store,
 				     dispatcher->store_path,
-				     &dispatcher->backend_config, &why);
+				     &dispatcher->backend_config, ret_why);
+	return err;
+}
+
+static void close_disk(struct dispatcher *dispatcher)
+{
+	dispatcher->directory = directory_free(dispatcher->directory);
+	dispatcher->store = store_free(dispatcher->store, 0);
+	dispatcher->disk = directory_disk_free(dispatcher->disk);
+}
+
+/* What was known before the last end, and the backends. Calls are to go on
+ * whatever has become of the file. */
+static int start_accounting(struct dispatcher *dispatcher)
+{
+	CLEANUP(buf_done) struct buf why = {0};
+	struct directory_counts counts;
+	int err = open_disk(dispatcher, /* set_aside= */ false, &why);
+
+	if (err == -EBADMSG) {
+		close_disk(dispatcher);
+		buf_reset(&why);
+		err = open_disk(dispatcher, /* set_aside= */ true, &why);
+	}
 	if (err == 0)
 		err = store_start(dispatcher->store);
 	if (err == 0)
@@ -262,7 +288,6 @@ static int start(struct dispatcher *dispatcher)
 		return err;
 	dispatcher->started_us = loop_now_us(dispatcher->loop);
 	if ((err = watch_signals(dispatcher)) < 0 ||
-	    (err = directory_new(&dispatcher->directory)) < 0 ||
 	    (err = start_accounting(dispatcher)) < 0 ||
 	    (err = router_new(&dispatcher->router, dispatcher->loop,
 			      dispatcher->conf, dispatcher->directory,

@@ -231,9 +231,11 @@ static int lock_file(struct store *store, struct buf *ret_why)
 	return err;
 }
 
-static int open_writer(struct store *store, struct buf *ret_why)
+static int open_writer(struct store *store, bool set_aside, struct buf *ret_why)
 {
-	int r = store_db_open(&store->writer.db, store->path, STORE_DB_WRITER);
+	int r = set_aside ? SQLITE_CORRUPT
+			  : store_db_open(&store->writer.db, store->path,
+					  STORE_DB_WRITER);
 
 	if (store_is_damage(r)) {
 		store->writer.db = store_db_close(store->writer.db);
@@ -291,7 +293,7 @@ int store_open(struct store **ret, const struct store_config *config,
 	if (err == 0)
 		err = lock_file(store, ret_why);
 	if (err == 0)
-		err = open_writer(store, ret_why);
+		err = open_writer(store, config->set_aside, ret_why);
 	if (err == 0)
 		err = open_pipe(store);
 	if (err == 0)

@@ -42,6 +42,7 @@ typedef void store_done_h(int err, void *arg);
 struct store_config {
 	struct loop *loop;
 	const char *path;   /* its folder is there */
+	bool set_aside;     /* it is known to be damaged: begin a new one */
 	size_t max_waiting; /* jobs; 0: 200000 */
 	/** The file cannot be written, or can again. On the loop. May be NULL.
 	 */
@@ -58,6 +59,10 @@ struct store_config {
  */
 int store_open(struct store **ret, const struct store_config *config,
 	       struct buf *ret_why);
+
+/** Does this error of SQLite say that the file is damaged? Not all of it is
+ * looked at when it is opened; see set_aside. */
+bool store_is_damage(int error);
 
 /** The writer's connection, before store_start() alone: to make tables, and to
  * load what was stored. */

@@ -39,8 +39,6 @@ int store_db_open(struct store_db **ret, const char *path,
 		  enum store_db_use use);
 struct store_db *store_db_close(struct store_db *db);
 
-/** Does this error say that the file is no database (any more)? */
-bool store_is_damage(int error);
 /** Set a damaged file aside with its log. @return 0 or negative errno */
 int store_set_aside(const char *path, struct buf *ret_why);
 

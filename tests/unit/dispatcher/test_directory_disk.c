@@ -1,4 +1,5 @@
 /** A dispatcher that was restarted, or killed, knows its calls. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -185,6 +186,74 @@ static void test_a_session_and_its_record_change_the_disk_together(void **state)
 	assert_int_equal(directory_count(s->rig.directory).sessions, 0);
 }
 
+/* Behind its first pages, which alone are read when it is opened. */
+static void damage(const char *path)
+{
+	static const char garbage[4096] = "no page";
+	FILE *file = fopen(path, "r+");
+	long len;
+
+	assert_non_null(file);
+	assert_int_equal(fseek(file, 0, SEEK_END), 0);
+	len = ftell(file);
+	assert_true(len > 20 * 4096);
+	for (long at = 12 * 4096; at < len; at += 4096) {
+		assert_int_equal(fseek(file, at, SEEK_SET), 0);
+		assert_int_equal(fwrite(garbage, 4096, 1, file), 1);
+	}
+	fclose(file);
+}
+
+static void
+test_a_file_that_is_damaged_inside_is_told_and_set_aside(void **state)
+{
+	struct scene *s = *state;
+	struct directory *directory;
+	struct directory_disk *disk;
+	struct store *store;
+	struct buf why = {0};
+	struct store_config config = {.loop = s->rig.loop};
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/other.db", s->rig.folder);
+	config.path = path;
+	assert_int_equal(store_open(&store, &config, &why), 0);
+	assert_int_equal(directory_new(&directory), 0);
+	assert_int_equal(directory_disk_open(&disk, store, directory, 1, &why),
+			 0);
+	assert_int_equal(
+		store_exec(store_db(store),
+			   "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL"
+			   " SELECT i + 1 FROM n WHERE i < 3000)"
+			   " INSERT INTO sessions SELECT i, '10.0.0.1',"
+			   " randomblob(16), x'61', x'', x'', x'', x'', 0, 0"
+			   " FROM n"),
+		SQLITE_OK);
+	directory_free(directory);
+	store_free(store, 0);
+	directory_disk_free(disk);
+	damage(path);
+
+	assert_int_equal(store_open(&store, &config, &why), 0);
+	assert_int_equal(directory_new(&directory), 0);
+	assert_int_equal(directory_disk_open(&disk, store, directory, 1, &why),
+			 -EBADMSG);
+	directory_free(directory);
+	store_free(store, 0);
+
+	config.set_aside = true;
+	assert_int_equal(directory_new(&directory), 0);
+	assert_int_equal(store_open(&store, &config, &why), 0);
+	assert_non_null(strstr(why.data, "damaged: it was set aside"));
+	assert_int_equal(directory_disk_open(&disk, store, directory, 1, &why),
+			 0);
+	assert_int_equal(directory_count(directory).sessions, 0);
+	directory_free(directory);
+	store_free(store, 0);
+	directory_disk_free(disk);
+	buf_done(&why);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -194,6 +263,7 @@ int main(void)
 		TEST(test_a_call_that_was_lost_meanwhile_is_accounted),
 		TEST(test_new_sessions_do_not_take_the_place_of_old_ones),
 		TEST(test_a_session_and_its_record_change_the_disk_together),
+		TEST(test_a_file_that_is_damaged_inside_is_told_and_set_aside),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -297,7 +297,7 @@ static void test_a_reader_that_takes_long_holds_up_no_commit(void **state)
 		submit(i + 1000);
 		run_until_done(1);
 	}
-	assert_true(clock_mono_us() - before_us < 2 * US_PER_S);
+	assert_true(clock_mono_us() - before_us < 10 * US_PER_S);
 	store_reader_close(db);
 }
 
