@@ -128,6 +128,7 @@ static int start_accounting(struct dispatcher *dispatcher)
 {
 	CLEANUP(buf_done) struct buf why = {0};
 	struct directory_counts counts;
+	size_t unreadable;
 	int err = open_disk(dispatcher, /* set_aside= */ false, &why);
 
 	if (err == -EBADMSG) {
@@ -144,6 +145,11 @@ static int start_accounting(struct dispatcher *dispatcher)
 			  why.data ? why.data : strerror(-err));
 		return err;
 	}
+	unreadable = directory_disk_unreadable(dispatcher->disk);
+	if (unreadable > 0)
+		log_warning("%zu sessions on the disk cannot be read, or are "
+			    "too many; what is up is told by its relay",
+			    unreadable);
 	counts = directory_count(dispatcher->directory);
 	if (counts.sessions > 0)
 		log_info("%zu sessions known from the disk, %zu of them wait "
