@@ -30,6 +30,11 @@ typedef void records_taken_h(int err, void *arg);
 int records_take(struct records *records, const struct ip_addr *relay,
 		 struct span json, records_taken_h *taken, void *arg);
 
+/** Take a record that the dispatcher has made itself, of a session of this
+ * relay, which is told nothing of it. @return 0 or negative errno */
+int records_take_own(struct records *records, const struct ip_addr *relay,
+		     struct span json);
+
 /** A record that is not to be accounted: only tell its relay to forget it. */
 void records_drop(struct records *records, const struct ip_addr *relay,
 		  struct span record_id);

@@ -98,9 +98,9 @@ static void account_lost(struct relay_events *events,
 	statistics.end_time = ended;
 	statistics_encode(&w, NULL, &statistics, STATISTICS_EXPIRED);
 	if (!buf_failed(&json))
-		(void)records_take(events->records,
-				   directory_session_relay(session),
-				   buf_span(&json), NULL, NULL);
+		(void)records_take_own(events->records,
+				       directory_session_relay(session),
+				       buf_span(&json));
 	/* Other legs of its call may be up: its Call-ID ends nothing. */
 	if (statistics.has_start_time)
 		end_dialog(events, statistics.call_id, statistics.dialog_id,
