@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 
+#define UNREADABLE_SHOWN 1000 /* bytes, in the log */
 #define PRUNE_EVERY_US (10 * US_PER_S)
 #define PRUNE_RECORDS 2000 /* in one transaction, which others wait for */
 
@@ -30,6 +31,25 @@ static void log_lost(const struct record *record, const char *why)
 	/* The log is the last place where this call can still be found. */
 	log_error("[%.*s] this record is kept nowhere else, %s: %.*s",
 		  SPAN_ARG(record->call_id), why, SPAN_ARG(record->json));
+}
+
+/* What a relay writes decides how often. */
+static void log_unreadable(struct accounting *accounting,
+			   const struct ip_addr *relay, struct span json,
+			   const char *why)
+{
+	uint64_t suppressed;
+	char left_out[LOG_LEFT_OUT_SIZE];
+	char ip[ADDR_TEXT_SIZE];
+
+	accounting->counts.unreadable++;
+	if (json.len > UNREADABLE_SHOWN)
+		json.len = UNREADABLE_SHOWN;
+	if (log_limit_allows(&accounting->unreadable_limit, clock_mono_us(),
+			     &suppressed))
+		log_error("relay %s: a final record is not taken, %s: %.*s%s",
+			  ip_format(relay, ip), why, SPAN_ARG(json),
+			  log_left_out(suppressed, left_out));
 }
 
 static int write_record(struct store_db *db, void *arg)
@@ -138,9 +158,9 @@ int accounting_take(struct accounting *accounting, const struct ip_addr *relay,
 	if (err == 0 && !completing.ret)
 		err = -ENOMEM;
 	if (err < 0) {
-		accounting->counts.unreadable++;
-		log_lost(&(struct record){.json = json},
-			 err == -ENOMEM ? "out of memory" : "it is unreadable");
+		log_unreadable(accounting, relay, json,
+			       err == -ENOMEM ? "out of memory"
+					      : "it is unreadable");
 		return err;
 	}
 	completing.ret->taken = taken;
@@ -340,6 +360,7 @@ int accounting_new(struct accounting **ret, struct loop *loop,
 	accounting->store = store;
 	accounting->store_path = store_path;
 	accounting->config = config;
+	accounting->unreadable_limit = LOG_LIMIT(20, 10 * US_PER_S);
 	(void)!getrandom(&accounting->id_base, sizeof(accounting->id_base), 0);
 	err = start_backends(accounting, ret_why);
 	if (err == 0)

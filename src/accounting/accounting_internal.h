@@ -10,6 +10,7 @@
 #include "accounting/delivery.h"
 #include "accounting/spool.h"
 #include "base/clock.h"
+#include "base/log.h"
 
 #define ACCOUNTING_MAX_BACKENDS 8
 
@@ -29,6 +30,7 @@ struct accounting {
 	struct accounting_backend backends[ACCOUNTING_MAX_BACKENDS];
 	uint64_t id_base, last_id; /* for records without an id */
 	int64_t last_seq;
+	struct log_limit unreadable_limit;
 	int64_t pruned_to; /* where pruning goes on; 0: from the oldest */
 	struct {
 		uint64_t stored, repeated, unreadable, lost, forgotten;

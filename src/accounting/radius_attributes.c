@@ -2,29 +2,15 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <jansson.h>
 #include <stdlib.h>
 
 #include "base/addr.h"
 #include "base/buf.h"
 #include "base/cleanup.h"
+#include "proto/json_read.h"
 
 #define STATUS_INTERIM_UPDATE 3
 #define DEFAULT_USER "mediaproxy@default"
-
-static void json_freep(json_t **json)
-{
-	json_decref(*json);
-}
-
-static struct span text_of(const json_t *object, const char *key)
-{
-	const json_t *value = json_object_get(object, key);
-
-	if (!json_is_string(value))
-		return (struct span){0};
-	return span_make(json_string_value(value), json_string_length(value));
-}
 
 /* A number of whatever kind as a whole one; what is below zero is zero. */
 static uint64_t whole(const json_t *number)
@@ -126,10 +112,10 @@ static void add_relay(struct radius_attributes *list, const json_t *session,
 {
 	struct ip_addr ip = {0};
 
-	if (ip_parse(text_of(session, "relay"), &ip) < 0 ||
+	if (ip_parse(json_member_text(session, "relay"), &ip) < 0 ||
 	    ip_is_unspecified(&ip))
-		ip = ip_of_endpoint(
-			text_of(json_array_get(streams, 0), "caller_local"));
+		ip = ip_of_endpoint(json_member_text(json_array_get(streams, 0),
+						     "caller_local"));
 	if (ip.family == AF_INET)
 		add(list, RADIUS_NAS_IP_ADDRESS, ip.bytes, 4);
 	else if (ip.family == AF_INET6)
@@ -139,8 +125,8 @@ static void add_relay(struct radius_attributes *list, const json_t *session,
 static void add_user_agents(struct radius_attributes *list,
 			    const json_t *session, struct buf *text)
 {
-	struct span caller = text_of(session, "caller_ua");
-	struct span callee = text_of(session, "callee_ua");
+	struct span caller = json_member_text(session, "caller_ua");
+	struct span callee = json_member_text(session, "callee_ua");
 
 	if (caller.len == 0 && callee.len == 0)
 		return;
@@ -187,7 +173,7 @@ static void add_applications(struct radius_attributes *list,
 	}
 	json_array_foreach(streams, i, stream)
 	{
-		types[count] = text_of(stream, "media_type");
+		types[count] = json_member_text(stream, "media_type");
 		if (types[count].len > 0 && lasted(stream))
 			count++;
 	}
@@ -210,7 +196,7 @@ static void add_codecs(struct radius_attributes *list, const json_t *streams,
 
 	json_array_foreach(streams, i, stream)
 	{
-		struct span codec = text_of(stream, "caller_codec");
+		struct span codec = json_member_text(stream, "caller_codec");
 
 		if (codec.len == 0)
 			continue;
@@ -256,17 +242,19 @@ static int build(struct radius_attributes *list, const json_t *session)
 	CLEANUP(buf_done) struct buf codecs = {0};
 	const json_t *streams = json_object_get(session, "streams");
 	const json_t *duration = json_object_get(session, "duration");
-	struct span user = text_of(session, "username");
+	struct span user = json_member_text(session, "username");
 
 	add_number(list, RADIUS_ACCT_STATUS_TYPE, STATUS_INTERIM_UPDATE);
 	add_text(list, RADIUS_USER_NAME,
 		 user.len > 0 ? user : SPAN(DEFAULT_USER));
-	add_text(list, RADIUS_ACCT_SESSION_ID, text_of(session, "call_id"));
+	add_text(list, RADIUS_ACCT_SESSION_ID,
+		 json_member_text(session, "call_id"));
 	if (json_is_number(duration))
 		add_number(list, RADIUS_ACCT_SESSION_TIME, whole(duration));
 	add_octets(list, streams);
-	add_text(list, RADIUS_SIP_FROM_TAG, text_of(session, "from_tag"));
-	add_text(list, RADIUS_SIP_TO_TAG, text_of(session, "to_tag"));
+	add_text(list, RADIUS_SIP_FROM_TAG,
+		 json_member_text(session, "from_tag"));
+	add_text(list, RADIUS_SIP_TO_TAG, json_member_text(session, "to_tag"));
 	add_relay(list, session, streams);
 	add_user_agents(list, session, &agents);
 	add_applications(list, streams, &applications);

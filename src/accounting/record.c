@@ -1,25 +1,11 @@
 #include "accounting/record.h"
 
 #include <errno.h>
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
-
-static void json_freep(json_t **json)
-{
-	json_decref(*json);
-}
-
-static struct span text_of(const json_t *object, const char *key)
-{
-	const json_t *value = json_object_get(object, key);
-
-	if (!json_is_string(value))
-		return (struct span){0};
-	return span_make(json_string_value(value), json_string_length(value));
-}
+#include "proto/json_read.h"
 
 int record_decode(struct span json, record_h *handler, void *arg)
 {
@@ -32,10 +18,10 @@ int record_decode(struct span json, record_h *handler, void *arg)
 	if (!json_is_object(object))
 		return -EBADMSG;
 	record = (struct record){
-		.record_id = text_of(object, "record_id"),
-		.call_id = text_of(object, "call_id"),
-		.from_tag = text_of(object, "from_tag"),
-		.to_tag = text_of(object, "to_tag"),
+		.record_id = json_member_text(object, "record_id"),
+		.call_id = json_member_text(object, "call_id"),
+		.from_tag = json_member_text(object, "from_tag"),
+		.to_tag = json_member_text(object, "to_tag"),
 		.has_start_time =
 			json_is_number(json_object_get(object, "start_time")),
 		.json = json,

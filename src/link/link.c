@@ -6,6 +6,7 @@
 
 #include "base/cleanup.h"
 #include "base/json.h"
+#include "proto/json_read.h"
 
 /* More than enough for a hello, and little enough for jansson. */
 #define MAX_HELLO 4096
@@ -69,11 +70,6 @@ void link_hello_encode(struct buf *out, const struct link_hello *hello)
 			json_text(&w, NULL, features_known[i].word);
 	json_array_end(&w);
 	json_object_end(&w);
-}
-
-static void json_freep(json_t **json)
-{
-	json_decref(*json);
 }
 
 static void copy_text(char *to, size_t size, const json_t *text)

@@ -88,8 +88,7 @@ void relay_peer_ack(struct relay_peer *peer, struct span record_id)
 	if (peer->dead || !peer->linked ||
 	    !(peer->hello.features & (unsigned)LINK_FEATURE_ACK))
 		return;
-	len = snprintf(line, sizeof(line), "ack %.*s\r\n",
-		       SPAN_ARG(record_id));
+	len = snprintf(line, sizeof(line), "ack %.*s\r\n", SPAN_ARG(record_id));
 	if (len > 0 && (size_t)len < sizeof(line))
 		conn_write(peer->conn, span_make(line, (size_t)len));
 }

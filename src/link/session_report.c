@@ -1,23 +1,9 @@
 #include "link/session_report.h"
 
 #include <errno.h>
-#include <jansson.h>
 
 #include "base/cleanup.h"
-
-static void json_freep(json_t **json)
-{
-	json_decref(*json);
-}
-
-static struct span text_of(const json_t *object, const char *key)
-{
-	const json_t *value = json_object_get(object, key);
-
-	if (!json_is_string(value))
-		return (struct span){0};
-	return span_make(json_string_value(value), json_string_length(value));
-}
+#include "proto/json_read.h"
 
 /* A call_id alone is what a relay of MediaProxy 4 writes when its reply would
  * be too long. */
@@ -25,16 +11,17 @@ static int report(const json_t *object, struct span json,
 		  session_report_h *handler, void *arg)
 {
 	struct session_report r = {
-		.call_id = text_of(object, "call_id"),
-		.from_tag = text_of(object, "from_tag"),
-		.to_tag = text_of(object, "to_tag"),
-		.dialog_id = text_of(object, "dialog_id"),
-		.record_id = text_of(object, "record_id"),
+		.call_id = json_member_text(object, "call_id"),
+		.from_tag = json_member_text(object, "from_tag"),
+		.to_tag = json_member_text(object, "to_tag"),
+		.dialog_id = json_member_text(object, "dialog_id"),
+		.record_id = json_member_text(object, "record_id"),
 		.has_start_time =
 			json_is_number(json_object_get(object, "start_time")),
 		.timed_out = json_is_true(json_object_get(object, "timed_out")),
-		.was_removed = span_equal(text_of(object, "end_reason"),
-					  SPAN("removed")),
+		.was_removed =
+			span_equal(json_member_text(object, "end_reason"),
+				   SPAN("removed")),
 		.all_streams_ice = json_is_true(
 			json_object_get(object, "all_streams_ice")),
 		.json = json,

@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "base/json.h"
+#include "proto/json_read.h"
 
 #define STATUS_NOT_FOUND 404
 
@@ -109,11 +110,6 @@ void dialog_request_encode(struct buf *out, enum dialog_form form,
 }
 
 /* Answers */
-
-static void json_freep(json_t **json)
-{
-	json_decref(*json);
-}
 
 static void keep_reason(struct dialog_answer *answer, struct span reason)
 {

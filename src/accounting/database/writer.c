@@ -1,12 +1,12 @@
 #include "accounting/database/writer.h"
 
 #include <errno.h>
-#include <jansson.h>
 #include <stdio.h>
 
 #include "accounting/database/reason.h"
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "proto/json_read.h"
 
 struct writer {
 	const struct driver *driver;
@@ -224,11 +224,6 @@ struct search {
 	size_t rows;
 	bool found;
 };
-
-static void json_freep(json_t **json)
-{
-	json_decref(*json);
-}
 
 /* A row of the original's has no record_id, and its info may be anything. */
 static bool has_record_id(struct span info, struct span record_id)
