@@ -132,8 +132,6 @@ static int setup_without_disk(void **state)
 	return 0;
 }
 
-/* What the tests do */
-
 static struct span number(int n)
 {
 	static char text[16];
@@ -288,8 +286,6 @@ static bool is_empty(void)
 {
 	return relay_records_empty(scene.records);
 }
-
-/* The tests */
 
 static void test_what_is_acknowledged_is_forgotten(void **state)
 {
