@@ -74,7 +74,7 @@ def test_a_killed_relay_sends_what_was_not_acknowledged(relay_with):
     again = restart(dispatcher)
     assert ids(again) == ids([records[0], records[2]])
     for record in again:
-        assert record["timed_out"] is False and "all_streams_ice" in record
+        assert record["timed_out"] is False and record["end_reason"] == "removed"
         dispatcher.ack(record)
     wait_counter(relay, "records_on_disk", 0)
     assert relay.summary()["records_waiting"] == 0
