@@ -6,6 +6,21 @@
 #include "base/clock.h"
 #include "link/relay_peers_internal.h"
 
+/* An acknowledgement is in no hurry: the relay has the record. Most find a
+ * request to go with, and cost neither side a wakeup of their own. */
+#define ACKS_US (10 * US_PER_MS)
+
+static void send_acks(void *arg)
+{
+	struct relay_peer *peer = arg;
+
+	if (peer->acks.len == 0)
+		return;
+	conn_write(peer->conn, buf_span(&peer->acks));
+	buf_reset(&peer->acks);
+	timer_stop(peer->acks_due);
+}
+
 struct relay_peer *relay_peer_new(struct relay_peers *peers,
 				  const struct endpoint *from)
 {
@@ -13,7 +28,9 @@ struct relay_peer *relay_peer_new(struct relay_peers *peers,
 
 	if (!peer)
 		return NULL;
-	if (hash_init(&peer->requests) < 0) {
+	if (hash_init(&peer->requests) < 0 ||
+	    timer_new(&peer->acks_due, peers->loop, send_acks, peer) < 0) {
+		hash_done(&peer->requests);
 		free(peer);
 		return NULL;
 	}
@@ -31,6 +48,8 @@ static void free_peer(void *arg)
 	struct relay_peer *peer = arg;
 
 	hash_done(&peer->requests);
+	timer_free(peer->acks_due);
+	buf_done(&peer->acks);
 	free(peer);
 }
 
@@ -75,6 +94,7 @@ int relay_peer_request(struct relay_peer *peer, struct span name,
 	/* Numbers in a row are the best of hashes already. */
 	hash_add(&peer->requests, &request->by_seq, request->seq);
 	list_add_tail(&peer->young, &request->by_age);
+	send_acks(peer);
 	conn_write(peer->conn, span_make(head, (size_t)len));
 	conn_write(peer->conn, body);
 	return 0;
@@ -82,15 +102,14 @@ int relay_peer_request(struct relay_peer *peer, struct span name,
 
 void relay_peer_ack(struct relay_peer *peer, struct span record_id)
 {
-	char line[128];
-	int len;
-
 	if (peer->dead || !peer->linked ||
 	    !(peer->hello.features & (unsigned)LINK_FEATURE_ACK))
 		return;
-	len = snprintf(line, sizeof(line), "ack %.*s\r\n", SPAN_ARG(record_id));
-	if (len > 0 && (size_t)len < sizeof(line))
-		conn_write(peer->conn, span_make(line, (size_t)len));
+	buf_add(&peer->acks, SPAN("ack "));
+	buf_add(&peer->acks, record_id);
+	buf_add(&peer->acks, SPAN("\r\n"));
+	if (!timer_is_running(peer->acks_due))
+		timer_start(peer->acks_due, ACKS_US);
 }
 
 static void finish_request(struct relay_peer *peer,
@@ -129,6 +148,7 @@ void relay_peer_kill(struct relay_peer *peer, const char *why)
 	if (peer->dead)
 		return;
 	peer->dead = true;
+	timer_stop(peer->acks_due);
 	list_del(&peer->link);
 	if (peer->linked)
 		peers->link_count--;

@@ -57,6 +57,8 @@ struct relay_peer {
 	struct hash_table requests; /* by sequence number */
 	struct list young;          /* open requests, oldest first */
 	struct list overdue; /* those that have waited past relay_timeout */
+	struct buf acks;     /* go with the next request, or soon */
+	struct timer *acks_due;
 	bool linked, synced, draining, unresponsive, dead;
 	bool listed_all; /* the list was complete */
 	bool records_came, caught_up;
