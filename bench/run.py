@@ -19,12 +19,14 @@ import sys
 import accounting
 import delay
 import lab
+import pairs
 import plot
 import rate
 import rtpengine
 import table
 
 PARTS = ('memory', 'media', 'signalling', 'accounting', 'rate', 'delay', 'kernel_cpu')
+MORE = ('pairs',)  # with --against alone
 
 
 def measure_media(build, network, relay_type, options):
@@ -56,6 +58,7 @@ MEASURE = {'memory': measure_memory, 'media': measure_media, 'signalling': measu
 # Of every candidate, each with tables of its own; for root.
 COMPARE = {'accounting': (accounting.measure, (accounting.rows,)),
            'rate': (rate.measure, (rate.ratio_rows, rate.rows)),
+           'pairs': (pairs.measure, (pairs.rows,)),
            'delay': (delay.measure, (delay.rows,)),
            'kernel_cpu': (delay.measure_cpu, (delay.cpu_rows,))}
 
@@ -184,8 +187,8 @@ def tables(results, compared, candidates):
 def parse():
     parser = argparse.ArgumentParser(description='Measure speed, delay and memory.')
     parser.add_argument('--build', default='build-bench', help='where the programs are')
-    parser.add_argument('--only', type=lambda text: text.split(','), default=list(PARTS),
-                        help=f'some of {",".join(PARTS)}')
+    parser.add_argument('--only', type=lambda text: text.split(','),
+                        help=f'some of {",".join(PARTS + MORE)}')
     parser.add_argument('--seconds', type=int, default=10,
                         help='how long media flows, twice; signalling takes double')
     parser.add_argument('--calls', type=int, default=500, help='of the media and delay parts')
@@ -200,9 +203,15 @@ def parse():
                         help='records of the accounting part that wait')
     parser.add_argument('--cpu-seconds', type=float, default=10, help='of the kernel_cpu part')
     parser.add_argument('--alone', action='store_true', help='without rtpengine')
+    parser.add_argument('--against', metavar='BUILD',
+                        help='another build of this program: measure the packet path of both, '
+                        'in pairs, and nothing else unless --only says so')
+    parser.add_argument('--pairs', type=int, default=9, help='how many of them')
     options = parser.parse_args()
-    if not set(options.only) <= set(PARTS):
-        parser.error(f'--only: {",".join(PARTS)}')
+    if options.only is None:
+        options.only = list(MORE if options.against else PARTS)
+    if not set(options.only) <= set(PARTS + MORE):
+        parser.error(f'--only: {",".join(PARTS + MORE)}')
     return options
 
 
