@@ -493,6 +493,15 @@ learning_destination(struct learning *l, const struct learning_config *config,
 	return sdp_usable ? sdp : NULL;
 }
 
+/* The same call again, or another one of ours, is always to be reached: of two
+ * that wait for each other's first packet neither would send. */
+static bool is_own_port(const struct learning_config *config,
+			const struct endpoint *sdp, const struct ip_addr *local)
+{
+	return ip_equal(&sdp->ip, local) && sdp->port >= config->own_first &&
+	       sdp->port < config->own_end;
+}
+
 bool learning_sdp_is_usable(const struct learning_config *config,
 			    const struct endpoint *sdp,
 			    const struct ip_addr *local)
@@ -500,7 +509,8 @@ bool learning_sdp_is_usable(const struct learning_config *config,
 	if (sdp->port == 0 || sdp->ip.family != local->family ||
 	    is_refused(&sdp->ip, ip_is_loopback(local)))
 		return false;
-	if (!ip_is_private(&sdp->ip) || ip_is_loopback(&sdp->ip))
+	if (!ip_is_private(&sdp->ip) || ip_is_loopback(&sdp->ip) ||
+	    is_own_port(config, sdp, local))
 		return true;
 	for (size_t i = 0; i < config->range_count; i++)
 		if (ip_network_contains(&config->ranges[i], &sdp->ip))

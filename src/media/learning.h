@@ -191,7 +191,8 @@ learning_destination(struct learning *l, const struct learning_config *config,
 
 /**
  * May packets be sent to the address in the SDP before anything came from
- * there? Not to private addresses out of routable_private_ranges, nor to what
+ * there? Not to private addresses out of routable_private_ranges, unless it is
+ * a port of our own, nor to what
  * no media ever goes to (multicast, link-local, metadata services, loopback
  * unless our address is loopback too), nor to the other family.
  */

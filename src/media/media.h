@@ -38,6 +38,7 @@ struct learning_config {
 	unsigned probation_packets; /* RTP in sequence that prove a stranger */
 	size_t range_count;         /* routable_private_ranges */
 	struct ip_network ranges[LEARNING_MAX_RANGES];
+	uint32_t own_first, own_end; /* our own ports: [first, end) */
 };
 
 /** What forwards confirmed flows. */

@@ -147,6 +147,8 @@ static int start_media(struct relay *relay)
 				.probation_packets = conf->probation_packets,
 				.range_count =
 					conf->routable_private_ranges.count,
+				.own_first = conf->port_range.first,
+				.own_end = conf->port_range.end,
 			},
 		.engine =
 			{

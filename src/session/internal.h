@@ -174,6 +174,9 @@ struct own_ports;
 int own_ports_new(struct own_ports **ret, uint32_t first, uint32_t end);
 void own_ports_add(struct own_ports *own, struct stream *stream);
 void own_ports_del(struct own_ports *own, const struct stream *stream);
+/** Where the relay itself finds the SDP: its own ports not at advertised_ip. */
+struct endpoint own_ports_reach(const struct sessions *sessions,
+				const struct endpoint *sdp);
 /** Does the SDP name a port of this session itself? */
 bool own_ports_has(const struct session *session, const struct endpoint *sdp);
 /** Would what is sent there come back to this session, through others too? */

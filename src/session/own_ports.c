@@ -66,6 +66,16 @@ static const struct own_port *find(const struct sessions *sessions,
 	return at && at->stream ? at : NULL;
 }
 
+struct endpoint own_ports_reach(const struct sessions *sessions,
+				const struct endpoint *sdp)
+{
+	struct endpoint ep = *sdp;
+
+	if (find(sessions, sdp))
+		ep.ip = sessions->config.local_ip;
+	return ep;
+}
+
 bool own_ports_has(const struct session *session, const struct endpoint *sdp)
 {
 	const struct own_port *at = find(session->sessions, sdp);

@@ -218,6 +218,8 @@ void stream_read(const struct stream *stream, struct media_snapshot *ret)
 void stream_set_sdp(struct stream *stream, enum party party,
 		    const struct endpoint *sdp, uint64_t now_us)
 {
+	struct endpoint reach;
+
 	if (sdp->port == 0 || ip_is_unspecified(&sdp->ip) ||
 	    endpoint_equal(&stream->sdp[party], sdp) ||
 	    own_ports_lead_back(stream->session, sdp))
@@ -226,7 +228,8 @@ void stream_set_sdp(struct stream *stream, enum party party,
 	stream->since_us = now_us;
 	if (stream->state == STREAM_STATE_LIVE)
 		stream->session->changes++;
-	media_stream_set_sdp(stream->media, party, sdp);
+	reach = own_ports_reach(stream->session->sessions, sdp);
+	media_stream_set_sdp(stream->media, party, &reach);
 }
 
 void stream_accept(struct stream *stream, uint64_t now_us)

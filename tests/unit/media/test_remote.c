@@ -321,6 +321,7 @@ test_the_sdp_is_a_destination_only_where_it_is_routable(void **state)
 	static struct learning_config config;
 	const struct learning_config *none = &config;
 	struct learning_config ranges = {.range_count = 1};
+	struct learning_config own = {.own_first = 5000, .own_end = 6000};
 
 	(void)state;
 	assert_int_equal(
@@ -339,6 +340,12 @@ test_the_sdp_is_a_destination_only_where_it_is_routable(void **state)
 	assert_false(usable(none, "169.254.169.254:80", "192.0.2.1"));
 	assert_false(usable(none, "100.100.100.200:80", "192.0.2.1"));
 	assert_false(usable(none, "[fe80::1]:5000", "2001:db8::1"));
+	/* The same relay again, but not what else listens there. */
+	assert_true(usable(&own, "10.1.0.1:5000", "10.1.0.1"));
+	assert_true(usable(&own, "10.1.0.1:5999", "10.1.0.1"));
+	assert_false(usable(&own, "10.1.0.1:4999", "10.1.0.1"));
+	assert_false(usable(&own, "10.1.0.1:6000", "10.1.0.1"));
+	assert_false(usable(&own, "10.1.0.2:5000", "10.1.0.1"));
 	assert_true(usable(none, "[2001:db8::7]:5000", "2001:db8::1"));
 	assert_false(usable(none, "[2001:db8::7]:5000", "192.0.2.1"));
 }
