@@ -260,6 +260,18 @@ static bool may_rebind(const struct learning *l,
 	return goes_on(l, facts, source, rank, packet);
 }
 
+/* A NAT forgets a mapping while a call is on hold, and a phone may begin anew
+ * with another SSRC. The SDP that ends the hold names the address that it named
+ * before. So who speaks first from a known IP address may be heard, if the
+ * remote was not since then. */
+static bool comes_back(const struct learning *l,
+		       const struct learning_facts *facts,
+		       enum learning_rank rank)
+{
+	return rank < RANK_STRANGER && facts->resumed_us > l->heard_us &&
+	       facts->now_us >= l->heard_us + facts->config->rebind_silence_us;
+}
+
 static uint64_t opens_at(const struct learning *l,
 			 const struct learning_facts *facts)
 {
@@ -425,6 +437,8 @@ static struct learning_decision decide(struct learning *l,
 			       rank == RANK_SDP ? RULE_SDP : RULE_KNOWN_IP);
 	if (settled && may_rebind(l, facts, source, rank, packet))
 		return confirm(l, facts, source, rank, RULE_REBIND);
+	if (settled && comes_back(l, facts, rank))
+		return confirm(l, facts, source, rank, RULE_KNOWN_IP);
 	if (settled)
 		return drop(DROP_NOT_THE_REMOTE);
 	return judge_stranger(l, facts, source, packet);

@@ -98,7 +98,8 @@ struct learning_facts {
 	bool local_is_loopback; /* our address on this side */
 	bool has_rtp_ssrc;      /* of the party's confirmed RTP, for RTCP */
 	uint32_t rtp_ssrc;
-	uint64_t opened_us; /* when the answer came; 0: not yet */
+	uint64_t opened_us;  /* when the answer came; 0: not yet */
+	uint64_t resumed_us; /* when SDP last ended a hold; 0: never */
 	uint64_t now_us;
 };
 

@@ -259,6 +259,10 @@ void media_stream_set_sdp(struct media_stream *stream, enum party party,
  * enough. */
 void media_stream_open(struct media_stream *stream);
 
+/** SDP ended a hold: a party that is silent since before may come back from
+ * another port of a known IP address, with another SSRC. */
+void media_stream_resume(struct media_stream *stream);
+
 /** A rejected stream forwards nothing, until it is accepted after all. */
 void media_stream_set_forwarding(struct media_stream *stream, bool forwarding);
 

@@ -186,6 +186,7 @@ struct learning_facts media_stream_facts(struct port *c,
 		.has_rtp_ssrc = rtp->has_ssrc,
 		.rtp_ssrc = rtp->ssrc,
 		.opened_us = stream->settings.opened_us,
+		.resumed_us = stream->settings.resumed_us,
 		.now_us = now_us,
 	};
 }
@@ -287,6 +288,12 @@ void media_stream_open(struct media_stream *stream)
 	if (stream->wanted.opened_us != 0)
 		return;
 	stream->wanted.opened_us = clock_mono_us();
+	publish(stream);
+}
+
+void media_stream_resume(struct media_stream *stream)
+{
+	stream->wanted.resumed_us = clock_mono_us();
 	publish(stream);
 }
 

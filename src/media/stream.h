@@ -28,6 +28,7 @@ struct stream_settings {
 	uint32_t sdp_version[PARTY_COUNT]; /* one more for each other address */
 	uint64_t changed_us[PARTY_COUNT];  /* when */
 	uint64_t opened_us;                /* the answer; 0: not yet */
+	uint64_t resumed_us;               /* SDP ended a hold; 0: never */
 	bool forwarding;
 };
 

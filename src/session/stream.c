@@ -266,4 +266,6 @@ void stream_set_hold(struct stream *stream, enum party party, bool hold,
 	stream->hold[party] = hold;
 	stream->session->changes++;
 	stream->since_us = now_us;
+	if (!hold)
+		media_stream_resume(stream->media);
 }

@@ -158,6 +158,47 @@ static void test_a_far_or_old_sequence_does_not_rebind(void **state)
 			 RULE_REBIND);
 }
 
+static void
+test_after_a_hold_a_known_ip_comes_back_with_another_ssrc(void **state)
+{
+	struct scene s;
+
+	(void)state;
+	start(&s, COMPONENT_RTP);
+	sent(&s, SIGNALLING_SOURCE, rtp(100));
+	wait_us(&s, 10 * SILENCE);
+	assert_dropped(sent(&s, SIGNALLING ":7001", rtp_of(5, 1)),
+		       DROP_NOT_THE_REMOTE);
+	s.facts.resumed_us = s.facts.now_us;
+	assert_dropped(sent(&s, STRANGER, rtp_of(5, 1)), DROP_NOT_THE_REMOTE);
+	assert_dropped(sent(&s, STRANGER, stun()), DROP_NOT_THE_REMOTE);
+	assert_confirmed(sent(&s, SIGNALLING ":7001", rtp_of(5, 2)),
+			 RULE_KNOWN_IP);
+	/* once: it has been heard since */
+	wait_us(&s, 10 * SILENCE);
+	assert_dropped(sent(&s, SIGNALLING ":7002", rtp_of(6, 1)),
+		       DROP_NOT_THE_REMOTE);
+}
+
+static void
+test_after_a_hold_a_remote_that_speaks_keeps_its_stream(void **state)
+{
+	struct scene s;
+
+	(void)state;
+	start(&s, COMPONENT_RTP);
+	sent(&s, SIGNALLING_SOURCE, rtp(100));
+	wait_us(&s, SILENCE - 2);
+	s.facts.resumed_us = s.facts.now_us;
+	wait_us(&s, 1); /* it was heard a moment ago, and is not silent */
+	assert_dropped(sent(&s, SIGNALLING ":7001", rtp_of(5, 1)),
+		       DROP_NOT_THE_REMOTE);
+	assert_verdict(sent(&s, SIGNALLING_SOURCE, rtp(101)), LEARNING_HEAR);
+	wait_us(&s, 10 * SILENCE);
+	assert_dropped(sent(&s, SIGNALLING ":7001", rtp_of(5, 1)),
+		       DROP_NOT_THE_REMOTE);
+}
+
 static void test_stun_of_the_remote_does_not_break_its_silence(void **state)
 {
 	struct scene s;
@@ -416,6 +457,10 @@ int main(void)
 			test_a_keepalive_does_not_make_the_ssrc_forgotten),
 		cmocka_unit_test(test_another_ssrc_does_not_rebind),
 		cmocka_unit_test(test_a_far_or_old_sequence_does_not_rebind),
+		cmocka_unit_test(
+			test_after_a_hold_a_known_ip_comes_back_with_another_ssrc),
+		cmocka_unit_test(
+			test_after_a_hold_a_remote_that_speaks_keeps_its_stream),
 		cmocka_unit_test(
 			test_stun_of_the_remote_does_not_break_its_silence),
 		cmocka_unit_test(
