@@ -71,7 +71,7 @@ def certs(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def network():
-    """Namespaces: network.caller, .callee, .proxy, .relay1, .relay2, .stranger."""
+    """Namespaces: network.caller, .callee, .proxy, .relay1 to .relay3, .stranger."""
     built = netns.Network()
     yield built
     built.close()

@@ -204,6 +204,11 @@ class Relay(Daemon):
             everything.setdefault(section, {}).update(more)
         super().__init__(name, folder, runtime_dir, everything, **options)
 
+    @property
+    def media_ip(self):
+        """Where media comes; `ip` is where its links come from."""
+        return re.split(r"[\s,]+", self.sections["Relay"]["relay_ip"])[0]
+
     def leftovers(self):
         """What of the sessions so far is still there: {} when all is gone."""
         summary = self.summary()

@@ -1,10 +1,11 @@
 """Network namespaces: a small network for each test run, gone when the run is.
 
-    caller   callee   proxy   relay1   relay2        each with eth0
+    caller   callee   proxy   relay1 .. relay3       each with eth0
        |        |       |        |        |
        +--------+---- bridge ----+--------+          10.88.0.0/24, fd88::/64
                         |
                        nat ---- home                 192.168.7.0/24, on demand
+                 officenat ---- office               192.168.8.0/24, on demand
 
 All are named mp-PID-NAME. Those of a pid that is gone are removed at the start and the
 end of every run.
@@ -24,11 +25,16 @@ NAMES = {
     "proxy": 2,
     "relay1": 11,
     "relay2": 12,
+    "relay3": 13,
     "caller": 21,
     "callee": 22,
     "stranger": 66,
 }
-NAT = 31
+# Hosts behind a NAT: the NAT's name, the last byte of its address, the network behind it.
+HOMES = {
+    "home": ("nat", 31, "192.168.7"),
+    "office": ("officenat", 41, "192.168.8"),
+}
 NETNS_DIR = "/run/netns"
 CLONE_NEWNET = 0x40000000
 
@@ -154,10 +160,70 @@ class Namespace:
         return [line.strip() for line in found if line.strip()]
 
 
-class Network:
-    """Hosts as attributes: network.caller, .callee, .proxy, .relay1, .relay2, .stranger.
+# What a NAT does to packets that go out, and whom it lets in: RFC 3489 has the names. All but the
+# symmetric one keep a phone's port where it is free.
+_MASQUERADE = "type nat hook postrouting priority 100; oifname eth0 masquerade"
+_TO_HOME = "type nat hook prerouting priority -100; iifname eth0"
+NATS = {
+    "full cone": {"going": _MASQUERADE, "coming": _TO_HOME + " udp dport 1024-65535 dnat to HOME"},
+    "address restricted": {
+        "going": _MASQUERADE,
+        "noted": "type filter hook forward priority 0; iifname eth1 "
+                "update @spoken { ip daddr . udp sport }",
+        "coming": _TO_HOME + " ip saddr . udp dport @spoken dnat to HOME"},
+    "port restricted": {"going": _MASQUERADE},
+    "symmetric": {"going": _MASQUERADE + " fully-random"},
+}
+_SPOKEN = " set spoken { type ipv4_addr . inet_service; flags dynamic,timeout; timeout 60s; }\n"
 
-    After behind_nat() also .home and .nat.
+
+class Nat(Namespace):
+    """A NAT between the bridge (eth0) and a home (eth1), by nftables."""
+
+    def __init__(self, network, name, ip, home_ip, mac):
+        super().__init__(name, ip, None)
+        self.mac = mac
+        self._network = network
+        self._first_ip = ip
+        self._home_ip = home_ip
+        self._timeout_s = 30
+        self._neighbours_know = set()
+
+    def become(self, kind):
+        """A NAT of another kind, with the address and the timeouts of the start."""
+        chains = "".join(" chain %s {\n  %s\n }\n" % (name, rule)
+                         for name, rule in NATS[kind].items())
+        self.run(["nft", "-f", "-"], text=True, input=(
+            "table ip nat\ndelete table ip nat\ntable ip nat {\n%s%s}\n"
+            % (_SPOKEN, chains.replace("HOME", self._home_ip))))
+        if self._timeout_s != 30:
+            self.forget_after(30)
+        if self.ip != self._first_ip:
+            self.move(self._first_ip)
+
+    def move(self, ip):
+        """Another public address, or the same one: all mappings are gone, as they are when a
+        modem connects again."""
+        self.ip = ip
+        if ip not in self._neighbours_know:
+            self._neighbours_know.add(ip)
+            for host in self._network.hosts.values():
+                if host is not self and host.ip.startswith("10.88."):
+                    _ip(["neigh replace %s lladdr %s dev eth0 nud permanent" % (ip, self.mac)],
+                        host.name)
+        _ip(["addr flush dev eth0 scope global", "addr add %s/24 dev eth0" % ip], self.name)
+
+    def forget_after(self, seconds):
+        """How long a mapping lives without packets."""
+        self._timeout_s = seconds
+        self.run(["sysctl", "-q"] + ["net.netfilter.nf_conntrack_udp_timeout%s=%d"
+                                     % (which, seconds) for which in ("", "_stream")])
+
+
+class Network:
+    """Hosts as attributes: network.caller, .callee, .proxy, .relay1 to .relay3, .stranger.
+
+    After behind_nat() also .home and .nat, after behind_nat("office") .office and .officenat.
     """
 
     def __init__(self):
@@ -200,6 +266,20 @@ class Network:
              "addr add %s/64 dev eth0 nodad" % host.ip6,
              "route add default via 10.88.0.1"] + _neighbours(number), host.name)
 
+    def make_public(self, *names):
+        """Give hosts public addresses too, and say by which: all know the way there."""
+        public = {name: "203.0.113.%d" % NAMES[name] for name in names}
+        for name, host in self.hosts.items():
+            if name in HOMES:
+                continue
+            lines = ["route replace 203.0.113.0/24 dev eth0"]
+            if name in public:
+                lines = ["addr replace %s/24 dev eth0" % public[name]]
+            lines += ["neigh replace %s lladdr %s dev eth0 nud permanent" % (
+                ip, _mac(NAMES[other])) for other, ip in public.items() if other != name]
+            _ip(lines, host.name)
+        return [public[name] for name in names]
+
     def _take_redirected(self, peer):
         """Let the bridge's end of a cable take what XDP sends through the other end: with GRO,
         it is a NAPI device, and the kernel says of the other one that XDP may send (NDO_XMIT).
@@ -213,43 +293,44 @@ class Network:
         for host in self.hosts.values():
             host.offload(ETHTOOL_STXCSUM, self._sums)
 
-    def behind_nat(self):
-        """The host `home`, whose NAT `nat` gives every flow an address and a port of its own."""
-        if "home" in self.hosts:
-            return self.hosts["home"]
+    def behind_nat(self, name="home", kind="symmetric"):
+        """The host `home` (or `office`) behind its Nat `nat` (`officenat`), of a kind of NATS."""
+        nat_name, number, inner = HOMES[name]
+        if name not in self.hosts:
+            self._make_home(name, nat_name, number, inner)
+        self.hosts[nat_name].become(kind)
+        return self.hosts[name]
+
+    def _make_home(self, name, nat_name, number, inner):
         prefix = "mp-%d-" % os.getpid()
-        names = ["nat", "home"]
-        _ip(["netns add " + prefix + name for name in names])
-        self._made += [prefix + name for name in names]
-        outside, inside = _mac(NAT), [_mac(NAT + 1), _mac(NAT + 2)]
-        _ip(["link add nat netns %s type veth peer name eth0 netns %snat address %s"
-             % (self.bridge, prefix, outside),
-             "link add eth1 netns %snat address %s type veth peer name eth0 netns %shome address %s"
-             % (prefix, inside[0], prefix, inside[1])])
-        _ip(["link set nat master br0 up"], self.bridge)
-        nat = Namespace(prefix + "nat", "10.88.0.%d" % NAT, None)
-        home = Namespace(prefix + "home", "192.168.7.2", None)
-        _ip(["link set lo up", "addr add %s/24 dev eth0" % nat.ip, "link set eth0 up",
-             "addr add 192.168.7.1/24 dev eth1", "link set eth1 up",
-             "neigh add %s lladdr %s dev eth1 nud permanent" % (home.ip, inside[1])]
-            + [line for line in _neighbours(NAT) if "fd88" not in line], nat.name)
-        _ip(["link set lo up", "addr add %s/24 dev eth0" % home.ip, "link set eth0 up",
-             "neigh add 192.168.7.1 lladdr %s dev eth0 nud permanent" % inside[0],
-             "route add default via 192.168.7.1"], home.name)
-        for name in NAMES:
-            _ip(["neigh replace %s lladdr %s dev eth0 nud permanent" % (nat.ip, outside)],
-                self.hosts[name].name)
+        nat = Nat(self, prefix + nat_name, "10.88.0.%d" % number, inner + ".2", _mac(number))
+        home = Namespace(prefix + name, inner + ".2", None)
+        _ip(["netns add " + host.name for host in (nat, home)])
+        self._made += [nat.name, home.name]
+        inside = [_mac(number + 1), _mac(number + 2)]
+        _ip(["link add %s netns %s type veth peer name eth0 netns %s address %s"
+             % (nat_name, self.bridge, nat.name, nat.mac),
+             "link add eth1 netns %s address %s type veth peer name eth0 netns %s address %s"
+             % (nat.name, inside[0], home.name, inside[1])])
+        _ip(["link set %s master br0 up" % nat_name], self.bridge)
+        # Three phones: they share the host, each with an address of its own.
+        phones = ["%s.%d" % (inner, last) for last in (2, 3, 4)]
+        _ip(["link set lo up", "link set eth0 up",
+             "addr add %s.1/24 dev eth1" % inner, "link set eth1 up"]
+            + ["neigh add %s lladdr %s dev eth1 nud permanent" % (ip, inside[1]) for ip in phones]
+            + [line for line in _neighbours(number) if "fd88" not in line], nat.name)
+        _ip(["link set lo up", "link set eth0 up"]
+            + ["addr add %s/24 dev eth0" % ip for ip in phones]
+            + ["neigh add %s.1 lladdr %s dev eth0 nud permanent" % (inner, inside[0]),
+               "route add default via %s.1" % inner], home.name)
         nat.run(["sysctl", "-q", "net.ipv4.ip_forward=1"])
-        nat.run(["nft", "-f", "-"], text=True, input=(
-            "table ip nat {\n chain post {\n"
-            "  type nat hook postrouting priority 100\n"
-            "  oifname \"eth0\" masquerade random\n }\n}\n"))
-        self._take_redirected("nat")
+        nat.move(nat.ip)
+        self._take_redirected(nat_name)
         for host in nat, home:
             host.offload(ETHTOOL_STXCSUM, self._sums)
-        self.hosts.update(nat=nat, home=home)
-        self.nat, self.home = nat, home
-        return home
+        self.hosts.update({nat_name: nat, name: home})
+        setattr(self, nat_name, nat)
+        setattr(self, name, home)
 
     def close(self):
         for name in self._made:

@@ -14,6 +14,7 @@ class Speaker:
         self.port = port
         self.ssrc = ssrc
         self.sent = []
+        self.times = []  # when, of each
         self._step_s = 1 / rate
         self._lock = threading.Lock()
         self._paused = False
@@ -26,6 +27,7 @@ class Speaker:
             with self._lock:
                 if not self._paused:
                     self.sent.append(rtp(len(self.sent) + 1, self.ssrc))
+                    self.times.append(time.monotonic())
                     self.port.send(self.sent[-1])
             time.sleep(self._step_s)  # the rhythm of a phone; never two at once
 
@@ -124,6 +126,20 @@ class Choir:
         """Each call's packets arrived, in their order, and from the relay's port."""
         for port, ear in self.ways:
             ear.expect(port.sent, deadline=5.0)
+
+
+def clipped(sent, *ears):
+    """The runs of packets that no ear heard: [(number of the first, how many), ...]."""
+    heard = {p.data for ear in ears for p in ear.received}
+    runs = []
+    for number, packet in enumerate(sent):
+        if packet in heard:
+            continue
+        if runs and sum(runs[-1]) == number:
+            runs[-1] = (runs[-1][0], runs[-1][1] + 1)
+        else:
+            runs.append((number, 1))
+    return runs
 
 
 def describe(sent, ears):

@@ -21,7 +21,7 @@ class CallSystem:
 
     def __init__(self, folder, certs, network=None, relays=1, relay_config=None,
                  dispatcher_config=None, dispatcher_sections=None, relay_sections=None,
-                 port_blocks=1, family=4, engine=None, started=True):
+                 port_blocks=1, family=4, engine=None, place=0, started=True):
         """
         engine: what forwards media: userspace, tc or xdp; None leaves it to the relay.
         network: a Network, or None for loopback.
@@ -29,6 +29,8 @@ class CallSystem:
             address that it connects from.
         relay_config, dispatcher_config: keys of [Relay] and [Dispatcher]. relay_config may be
             a list, with one dict for each relay.
+        place: of several systems in one network, one for each SIP proxy, this is number `place`.
+            Its dispatcher has ports of its own, and its relays begin at relay{place + 1}.
         family: of the media: 4 or 6. Links and management are IPv4.
         port_blocks: on loopback each relay gets about 95 port pairs for each block.
         started: False leaves the start to the test: start(), or each daemon by itself.
@@ -39,6 +41,7 @@ class CallSystem:
         self.folder = str(folder)
         self.network = network
         self.family = family
+        self._place = place
         self.engine = engine
         self.keep_sessions = False
         self._runtimes = []
@@ -70,16 +73,19 @@ class CallSystem:
     def _make_dispatcher(self, certs, config, sections):
         options = {"config": config, "sections": sections}
         if self.network:
-            options.update(ip=self.network.proxy.ip, namespace=self.network.proxy)
+            options.update(ip=self.network.proxy.ip, namespace=self.network.proxy,
+                           link_port=25060 + 2 * self._place,
+                           management_port=25061 + 2 * self._place)
         else:
             block = self.port_block()
             options.update(link_port=block.tcp(0), management_port=block.tcp(1))
         return Dispatcher(self.folder, self.runtime_dir(), certs, **options)
 
     def _make_relay(self, index, certs, config, sections, port_blocks):
-        options = {"config": config, "sections": sections, "name": "relay%d" % (index + 1)}
+        name = "relay%d" % (self._place + index + 1)
+        options = {"config": config, "sections": sections, "name": name}
         if self.network:
-            host = self.network.hosts["relay%d" % (index + 1)]
+            host = self.network.hosts[name]
             options.update(ip=self._ip(host), namespace=host)
         else:
             options.update(ip="::1" if self.family == 6 else "127.0.0.1",
@@ -91,7 +97,7 @@ class CallSystem:
         for daemon in self.daemons:
             if not daemon.running():
                 daemon.start()
-        self.dispatcher.wait_relays(*[r.ip for r in self.relays])
+        self.dispatcher.wait_relays(*[r.media_ip for r in self.relays])
         for daemon in self.daemons:
             if daemon.baseline_fds is None:
                 daemon.note_fds()
@@ -132,6 +138,11 @@ class CallSystem:
         self._phones.append(phone)
         return phone
 
+    def release(self, phone):
+        """Give the ports of a phone back before the end of the test."""
+        self._phones.remove(phone)
+        phone.close()
+
     def kamailio(self, mode=ENGAGE, **options):
         """A running Kamailio in the proxy's namespace."""
         kamailio = Kamailio(self.folder, self.network.proxy, self.dispatcher.socket_path,
@@ -160,7 +171,7 @@ class CallSystem:
     def wait_flows(self, *addresses, deadline=3.0):
         """Wait until it is settled who forwards what comes to these addresses of relays."""
         for relay in self.relays:
-            relay.wait_flows(*[a for a in addresses if a[0] == relay.ip], deadline=deadline)
+            relay.wait_flows(*[a for a in addresses if a[0] == relay.media_ip], deadline=deadline)
 
     # -- the end -----------------------------------------------------------------------
 
