@@ -263,12 +263,17 @@ static bool may_rebind(const struct learning *l,
 /* A NAT forgets a mapping while a call is on hold, and a phone may begin anew
  * with another SSRC. The SDP that ends the hold names the address that it named
  * before. So who speaks first from a known IP address may be heard, if the
- * remote was not since then. */
+ * remote was not since then; where a stranger proved itself, only if that was
+ * this remote. */
 static bool comes_back(const struct learning *l,
 		       const struct learning_facts *facts,
-		       enum learning_rank rank)
+		       const struct endpoint *source, enum learning_rank rank)
 {
-	return rank < RANK_STRANGER && facts->resumed_us > l->heard_us &&
+	bool known =
+		rank <= RANK_KNOWN_IP || (rank == RANK_PROVED_IP &&
+					  ip_equal(&l->remote.ip, &source->ip));
+
+	return known && facts->resumed_us > l->heard_us &&
 	       facts->now_us >= l->heard_us + facts->config->rebind_silence_us;
 }
 
@@ -437,7 +442,7 @@ static struct learning_decision decide(struct learning *l,
 			       rank == RANK_SDP ? RULE_SDP : RULE_KNOWN_IP);
 	if (settled && may_rebind(l, facts, source, rank, packet))
 		return confirm(l, facts, source, rank, RULE_REBIND);
-	if (settled && comes_back(l, facts, rank))
+	if (settled && comes_back(l, facts, source, rank))
 		return confirm(l, facts, source, rank, RULE_KNOWN_IP);
 	if (settled)
 		return drop(DROP_NOT_THE_REMOTE);

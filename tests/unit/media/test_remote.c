@@ -172,12 +172,36 @@ test_after_a_hold_a_known_ip_comes_back_with_another_ssrc(void **state)
 	s.facts.resumed_us = s.facts.now_us;
 	assert_dropped(sent(&s, STRANGER, rtp_of(5, 1)), DROP_NOT_THE_REMOTE);
 	assert_dropped(sent(&s, STRANGER, stun()), DROP_NOT_THE_REMOTE);
+	/* a stranger that proved itself elsewhere in the session */
+	s.known[s.known_count++] =
+		(struct learning_known){address("192.0.2.66"), RANK_PROVED_IP};
+	s.facts.known_count = s.known_count;
+	assert_dropped(sent(&s, STRANGER, rtp_of(5, 1)), DROP_NOT_THE_REMOTE);
 	assert_confirmed(sent(&s, SIGNALLING ":7001", rtp_of(5, 2)),
 			 RULE_KNOWN_IP);
 	/* once: it has been heard since */
 	wait_us(&s, 10 * SILENCE);
 	assert_dropped(sent(&s, SIGNALLING ":7002", rtp_of(6, 1)),
 		       DROP_NOT_THE_REMOTE);
+}
+
+static void
+test_after_a_hold_a_phone_that_proved_itself_comes_back(void **state)
+{
+	struct scene s;
+
+	(void)state;
+	start(&s, COMPONENT_RTP);
+	prove(&s, STRANGER, 1);
+	s.known[s.known_count++] =
+		(struct learning_known){address("192.0.2.66"), RANK_PROVED_IP};
+	s.facts.known_count = s.known_count;
+	wait_us(&s, SILENCE);
+	assert_dropped(sent(&s, "192.0.2.66:1025", rtp_of(5, 1)),
+		       DROP_NOT_THE_REMOTE);
+	s.facts.resumed_us = s.facts.now_us;
+	assert_confirmed(sent(&s, "192.0.2.66:1025", rtp_of(5, 2)),
+			 RULE_KNOWN_IP);
 }
 
 static void
@@ -459,6 +483,8 @@ int main(void)
 		cmocka_unit_test(test_a_far_or_old_sequence_does_not_rebind),
 		cmocka_unit_test(
 			test_after_a_hold_a_known_ip_comes_back_with_another_ssrc),
+		cmocka_unit_test(
+			test_after_a_hold_a_phone_that_proved_itself_comes_back),
 		cmocka_unit_test(
 			test_after_a_hold_a_remote_that_speaks_keeps_its_stream),
 		cmocka_unit_test(
