@@ -127,6 +127,7 @@ static void install(struct worker *w, struct engine *engine, struct port *port)
 
 	engine->ops->add(engine, &port->flow.item, &flow);
 	enter(port, FLOW_ON);
+	history_handed(&port->history, media_history_ms(port, w->now_us));
 	/* New settings may have come since the last look: flow_pause() was too
 	 * early for this flow then. */
 	if (latch_version(&port->stream->settings_latch) !=

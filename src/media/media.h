@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "base/addr.h"
+#include "media/history.h"
 #include "proto/party.h"
 
 struct media;
@@ -269,6 +270,12 @@ void media_stream_set_forwarding(struct media_stream *stream, bool forwarding);
 /** Numbers as of now; exact for what the worker has finished. */
 void media_stream_read(const struct media_stream *stream,
 		       struct media_snapshot *ret);
+
+/** What was decided about one component of a party, as of now; within the
+ * closed handler too. @return false: it cannot be had just now */
+bool media_stream_read_history(const struct media_stream *stream,
+			       enum party party, enum component component,
+			       struct history_facts *ret);
 
 /** The final numbers of a stream; it is gone when the handler returns. */
 typedef void media_closed_h(const struct media_snapshot *final, void *arg);

@@ -136,6 +136,48 @@ static struct arrival classify(const struct port *from, struct batch *b,
 	return a;
 }
 
+/* ---- evidence: nothing here is on the way of the remote's packets ---- */
+
+static void tell_confirmed(const struct pass *pass, uint64_t silent_since_us)
+{
+	struct port *from = pass->from;
+	uint64_t now_us = pass->worker->now_us;
+	uint64_t silent_ms =
+		silent_since_us == 0 ? 0 : (now_us - silent_since_us) / 1000;
+
+	history_decided(&from->history, HISTORY_CONFIRMED, from->learning.rule,
+			&from->learning.remote, media_history_ms(from, now_us),
+			silent_ms);
+}
+
+static void tell_refused(const struct pass *pass, enum history_kind kind,
+			 enum media_drop why, const struct endpoint *source,
+			 uint64_t count)
+{
+	history_refused(&pass->from->history, kind, why, source,
+			media_history_ms(pass->from, pass->worker->now_us),
+			count);
+}
+
+/* What is dropped for the state of the call, whoever sent it. */
+static void tell_dropped(const struct pass *pass, enum media_drop why)
+{
+	if (why == DROP_NO_DESTINATION || why == DROP_NOT_FORWARDING ||
+	    why == DROP_SEND_FAILED || why == DROP_SEND_FULL)
+		tell_refused(pass, HISTORY_REFUSED, why, NULL,
+			     pass->drops[why]);
+}
+
+/* Something came: was the remote silent before? */
+static void tell_silence(const struct worker *w, struct port *from)
+{
+	if (from->component == COMPONENT_RTP &&
+	    ip_is_set(&from->learning.remote.ip))
+		history_silent(&from->history,
+			       media_history_ms(from, from->learning.heard_us),
+			       media_history_ms(from, w->now_us));
+}
+
 /* ---- look up: what becomes of a packet ---- */
 
 static void note_media(struct pass *pass, const struct packet_facts *facts,
@@ -177,13 +219,14 @@ static void drop_held_of_others(struct pass *pass)
 }
 
 /* A remote is settled: what it sent while it was a candidate goes first. */
-static void settled(struct pass *pass)
+static void settled(struct pass *pass, uint64_t silent_since_us)
 {
 	struct port *from = pass->from;
 	struct held_packet *packets[LEARNING_HELD_MAX];
 	struct held_packet *packet;
 	unsigned count = 0;
 
+	tell_confirmed(pass, silent_since_us);
 	media_port_show_remote(from);
 	if (from->held.count == 0)
 		return;
@@ -210,6 +253,7 @@ static void hold(struct pass *pass, const struct arrival *a)
 	pass->drops[DROP_NOT_PROVED] +=
 		held_add(&pass->from->held, &w->held, &a->source, &a->facts,
 			 a->data, a->len, w->now_us);
+	tell_refused(pass, HISTORY_HELD, DROP_NOT_PROVED, &a->source, 1);
 	worker_arm(w, pass->from);
 }
 
@@ -219,12 +263,13 @@ static void judge(struct pass *pass, struct arrival *a)
 	struct learning_known known[STREAM_KNOWN_MAX];
 	struct learning_facts facts =
 		media_stream_facts(pass->from, w->learning, known, w->now_us);
+	uint64_t heard_us = pass->from->learning.heard_us;
 	struct learning_decision d = learning_judge(
 		&pass->from->learning, &facts, &a->source, &a->facts);
 
 	switch (d.verdict) {
 	case LEARNING_CONFIRM:
-		settled(pass);
+		settled(pass, heard_us);
 		/* fall through */
 	case LEARNING_HEAR:
 		note_media(pass, &a->facts, w->now_us);
@@ -237,6 +282,7 @@ static void judge(struct pass *pass, struct arrival *a)
 		break;
 	case LEARNING_DROP:
 		pass->drops[d.drop]++;
+		tell_refused(pass, HISTORY_REFUSED, d.drop, &a->source, 1);
 		break;
 	}
 }
@@ -262,10 +308,13 @@ static void look_up(struct pass *pass, struct arrival *a)
 
 /* Learning forgets an RTCP remote by itself when it is asked after a silence.
  */
-static void show_forgotten(struct port *port)
+static void show_forgotten(const struct worker *w, struct port *port)
 {
-	if (port->shows_remote && !ip_is_set(&port->learning.remote.ip))
-		media_port_show_remote(port);
+	if (!port->shows_remote || ip_is_set(&port->learning.remote.ip))
+		return;
+	history_decided(&port->history, HISTORY_FORGOTTEN, /* reason= */ 0,
+			NULL, media_history_ms(port, w->now_us), 0);
+	media_port_show_remote(port);
 }
 
 static void account(struct pass *pass)
@@ -292,11 +341,14 @@ static void account(struct pass *pass)
 				      memory_order_relaxed);
 	pass->drops[DROP_SEND_FULL] += pass->out.full;
 	pass->drops[DROP_SEND_FAILED] += pass->out.failed;
-	for (enum media_drop why = 0; why < DROP_COUNT; why++)
-		if (pass->drops[why] > 0)
-			worker_count_drop(w, pass->from, why, pass->drops[why]);
-	show_forgotten(pass->from);
-	show_forgotten(pass->to);
+	for (enum media_drop why = 0; why < DROP_COUNT; why++) {
+		if (pass->drops[why] == 0)
+			continue;
+		worker_count_drop(w, pass->from, why, pass->drops[why]);
+		tell_dropped(pass, why);
+	}
+	show_forgotten(w, pass->from);
+	show_forgotten(w, pass->to);
 }
 
 static void start_pass(struct pass *pass, struct worker *w, struct port *from)
@@ -336,6 +388,8 @@ unsigned path_serve(struct worker *w, struct port *from)
 	if (count == 0)
 		return 0;
 	start_pass(&pass, w, from);
+	if (w->now_us >= from->learning.heard_us + HISTORY_SILENCE_US)
+		tell_silence(w, from);
 	media_stream_join_session(from->stream);
 	for (unsigned i = 0; i < count; i++) {
 		struct arrival a = classify(from, &w->batch, i);
@@ -358,7 +412,7 @@ void path_forget(struct worker *w, struct port *port)
 {
 	(void)learning_destination(&port->learning, w->learning, &port->sdp,
 				   port->sdp_usable, w->now_us);
-	show_forgotten(port);
+	show_forgotten(w, port);
 }
 
 void path_settle(struct worker *w, struct port *from)
@@ -371,7 +425,7 @@ void path_settle(struct worker *w, struct port *from)
 	facts = media_stream_facts(from, w->learning, known, w->now_us);
 	if (from->stream->settings.forwarding &&
 	    learning_tick(&from->learning, &facts))
-		settled(&pass);
+		settled(&pass, /* silent_since_us= */ 0);
 	drop_held_of_others(&pass);
 	account(&pass);
 	if (learning_is_waiting(&from->learning))

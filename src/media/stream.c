@@ -38,6 +38,10 @@ static void learn_anew(struct port *c, const struct endpoint *sdp,
 	struct endpoint before = c->sdp;
 
 	drop_held(c);
+	if (ip_is_set(&c->learning.remote.ip))
+		history_decided(&c->history, HISTORY_REPLACED, /* reason= */ 0,
+				&c->learning.remote,
+				media_history_ms(c, changed_us), 0);
 	c->sdp = learning_component_sdp(sdp, c->component);
 	c->sdp_usable = learning_sdp_is_usable(w->learning, &c->sdp,
 					       &c->stream->local[c->party]);
@@ -236,6 +240,7 @@ int media_stream_new(struct media_stream **ret, struct media_session *session,
 	stream->session = session;
 	stream->worker = session->worker;
 	stream->format = format;
+	stream->began_us = clock_mono_us();
 	stream->wanted.forwarding = true;
 	list_init(&stream->in_session);
 	for (enum party party = 0; party < PARTY_COUNT; party++) {
@@ -338,6 +343,13 @@ void media_stream_read(const struct media_stream *stream,
 		for (unsigned i = 0; i < COMPONENT_COUNT; i++)
 			read_component(stream, &stream->ports[party][i],
 				       &ret->from[party][i]);
+}
+
+bool media_stream_read_history(const struct media_stream *stream,
+			       enum party party, enum component component,
+			       struct history_facts *ret)
+{
+	return history_read(&stream->ports[party][component].history, ret);
 }
 
 void media_stream_close(struct media_stream *stream, media_closed_h *closed,

@@ -15,6 +15,7 @@
 #include "base/list.h"
 #include "media/flow.h"
 #include "media/held.h"
+#include "media/history.h"
 #include "media/latch.h"
 #include "media/learning.h"
 #include "media/media.h"
@@ -70,7 +71,8 @@ struct port {
 	struct flow flow;
 	/* both: */
 	struct shown_counters shown;
-	bool shows_remote; /* worker: is one shown at present? */
+	struct history history; /* writer: the worker */
+	bool shows_remote;      /* worker: is one shown at present? */
 };
 
 /** What the control thread has to say to a stream's worker; bits. */
@@ -85,6 +87,7 @@ struct media_stream {
 	enum media_format format;      /* never changes */
 	struct port ports[PARTY_COUNT][COMPONENT_COUNT];
 	struct ip_addr local[PARTY_COUNT]; /* never changes */
+	uint64_t began_us;                 /* never changes */
 	/* control -> worker; version 0: not live yet, hands off */
 	struct latch settings_latch;
 	_Atomic uint64_t settings_words[LATCH_WORDS(struct stream_settings)];
@@ -127,7 +130,7 @@ struct media_session {
 
 _Static_assert(LATCH_WORDS(struct stream_settings) <= 2 * LATCH_MOST,
 	       "a latch copies by way of LATCH_MOST words");
-_Static_assert(sizeof(struct media_stream) < 4096,
+_Static_assert(sizeof(struct media_stream) < 5120,
 	       "a one-stream session has to stay under 8 kB in all");
 
 /* worker: */
@@ -151,6 +154,14 @@ struct learning_facts media_stream_facts(struct port *c,
 
 /** Show the remote as it is now. */
 void media_port_show_remote(struct port *c);
+
+/** A time as the history has it. */
+static inline uint32_t media_history_ms(const struct port *c, uint64_t us)
+{
+	uint64_t began_us = c->stream->began_us;
+
+	return us > began_us ? (uint32_t)((us - began_us) / 1000) : 0;
+}
 
 /** Add to a number of which this thread is the only writer. */
 static inline void count_up(_Atomic uint64_t *counter, uint64_t by)

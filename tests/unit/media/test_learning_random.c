@@ -19,7 +19,7 @@ static const char *const source_names[SOURCES] = {
 };
 
 /* What the oracle remembers of a source since the last reset. */
-struct history {
+struct past {
 	uint8_t run;
 	uint32_t ssrc;
 	uint16_t seq;
@@ -32,7 +32,7 @@ struct world {
 	struct held held;
 	struct held_budget budget;
 	struct endpoint sources[SOURCES];
-	struct history history[SOURCES];
+	struct past history[SOURCES];
 	uint16_t seq[SOURCES];
 	uint64_t random;
 	/* the oracle's own idea of the remote */
@@ -99,7 +99,7 @@ static enum learning_rank true_rank(const struct world *w, unsigned from)
 static void note_history(struct world *w, unsigned from,
 			 const struct packet_facts *p)
 {
-	struct history *h = &w->history[from];
+	struct past *h = &w->history[from];
 	uint64_t now = w->s.facts.now_us;
 	bool alone = true;
 
@@ -127,7 +127,7 @@ static void note_history(struct world *w, unsigned from,
 static bool has_proved(const struct world *w, unsigned from,
 		       const struct packet_facts *p)
 {
-	const struct history *h = &w->history[from];
+	const struct past *h = &w->history[from];
 
 	if (p && p->kind == PACKET_RTCP)
 		return w->s.facts.has_rtp_ssrc &&
