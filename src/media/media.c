@@ -349,6 +349,12 @@ void media_port_pair_close(struct media *media, struct media_port_pair *pair)
 
 /* ---- sessions ---- */
 
+bool media_may_send_to(const struct media *media, const struct endpoint *sdp,
+		       const struct ip_addr *local)
+{
+	return learning_sdp_is_usable(&media->learning, sdp, local);
+}
+
 static struct worker *least_busy(struct media *media)
 {
 	struct worker *best = &media->workers[0];

@@ -256,6 +256,11 @@ int media_stream_new(struct media_stream **ret, struct media_session *session,
 void media_stream_set_sdp(struct media_stream *stream, enum party party,
 			  const struct endpoint *sdp);
 
+/** May packets be sent to this address in an SDP before anything came from
+ * there, by a stream with this local address? */
+bool media_may_send_to(const struct media *media, const struct endpoint *sdp,
+		       const struct ip_addr *local);
+
 /** The answer came (a 183 included): rank 3 opens after settle_us. Once is
  * enough. */
 void media_stream_open(struct media_stream *stream);

@@ -12,6 +12,7 @@
 #include "session/offer_answer.h"
 #include "session/port_pool.h"
 #include "session/session.h"
+#include "session/signals.h"
 #include "session/silence.h"
 
 enum stream_state {
@@ -27,15 +28,23 @@ struct stream {
 	struct session *session;
 	struct media_stream *media; /* NULL once its final counters are here */
 	enum stream_state state;
-	enum stream_status final_status;    /* once ENDED */
-	bool was_answered;                  /* counts for the record */
-	bool hold[PARTY_COUNT];             /* that party put it on hold */
+	enum stream_status final_status; /* once ENDED */
+	bool was_answered;               /* counts for the record */
+	bool hold[PARTY_COUNT];          /* that party put it on hold */
+	uint8_t direction[PARTY_COUNT];  /* enum direction, as its SDP says */
+	bool asymmetric[PARTY_COUNT];    /* it was, and that is logged */
 	struct endpoint local[PARTY_COUNT]; /* what that party sends to */
 	struct endpoint sdp[PARTY_COUNT]; /* what its SDP says; may be unset */
 	uint64_t offered_us, answered_us, ended_us, since_us;
 	uint64_t timeout_wait_us;
 	struct media_snapshot final;
-	char type[]; /* the m= line's media type */
+	struct stream_history *history; /* once media is NULL; or NULL */
+	char type[];                    /* the m= line's media type */
+};
+
+/** What was decided about its senders. */
+struct stream_history {
+	struct history_facts of[PARTY_COUNT][COMPONENT_COUNT];
 };
 
 /** One m= line of an exchange. */
@@ -44,6 +53,7 @@ struct slot {
 	bool is_new;         /* made by this exchange, not kept from the last */
 	bool disabled;       /* the offer says port 0 */
 	bool holds;          /* the offerer puts it on hold */
+	uint8_t direction;   /* enum direction, as the offerer says */
 	struct endpoint sdp; /* of the offerer; unset: unchanged */
 };
 
@@ -78,8 +88,10 @@ struct session {
 	 */
 	struct exchange *crossed;
 	struct list streams;
+	struct signals signals; /* for its story */
 
-	uint64_t changed_us; /* the last offer or answer */
+	uint64_t began_us, began_wall_us; /* the first offer */
+	uint64_t changed_us;              /* the last offer or answer */
 	unsigned changes; /* of answered streams: there is something to log */
 	uint64_t start_mono_us, start_wall_us; /* first answer; 0: none yet */
 	uint64_t answered_wall_us;             /* first answer with a to-tag */
@@ -92,7 +104,9 @@ struct session {
 	size_t closing_streams;
 	session_removed_h *removed; /* NULL: report as expired, or drop */
 	void *removed_arg;
-	bool silent; /* drop without a report: it never became a session */
+	bool silent;  /* drop without a report: it never became a session */
+	bool is_kept; /* for its story alone: in sessions->kept */
+	size_t kept_bytes; /* about what it takes then */
 };
 
 struct sessions {
@@ -106,6 +120,8 @@ struct sessions {
 	struct hash_table table;
 	struct list list;  /* living sessions */
 	struct list dying; /* dead ones */
+	struct list kept;  /* ended ones, for their stories; oldest first */
+	size_t kept_count, kept_bytes;
 	uint64_t next_id;
 	uint64_t record_count; /* record ids given so far */
 	struct session_counts counts;
@@ -130,6 +146,8 @@ bool session_has_callee_tag(const struct session *session, struct span tag);
  * closed. */
 void session_kill(struct session *session, enum session_end end,
 		  const struct session_time *now);
+/** Free a session that is in no table. */
+void session_destroy(struct session *session);
 /** A stream's final counters are here. */
 void session_stream_closed(struct session *session);
 struct span session_call_id(const struct session *session);
@@ -146,6 +164,13 @@ void stream_end(struct stream *stream, enum stream_status status,
 /** Free one whose counters are final, or that never had media. */
 struct stream *stream_free(struct stream *stream);
 bool stream_on_hold(const struct stream *stream);
+/** Log it, once, if a party's media comes from elsewhere than its SDP says. */
+void stream_note_asymmetric(struct stream *stream,
+			    const struct media_snapshot *media);
+/** What was decided about a component of a party. @return false: it cannot be
+ * had, for want of memory or just now */
+bool stream_read_history(const struct stream *stream, enum party party,
+			 enum component component, struct history_facts *ret);
 enum stream_status stream_status(const struct stream *stream);
 void stream_read(const struct stream *stream, struct media_snapshot *ret);
 void stream_set_sdp(struct stream *stream, enum party party,
@@ -190,3 +215,20 @@ int session_statistics_fill(const struct session *session, uint64_t now_us,
 			    struct session_statistics *ret,
 			    struct stream_statistics **ret_streams);
 void session_log_ended(const struct session *session);
+const char *session_end_name(enum session_end end);
+/** What forwarded any of it, and the relay's address as others see it. */
+const char *session_engine(const struct session *session);
+struct ip_addr session_relay_ip(const struct session *session);
+
+/* ended.c */
+#define SESSIONS_KEPT 1000
+#define SESSIONS_KEPT_BYTES (4u << 20)
+/** Keep an ended one for its story, and forget the oldest ones. */
+void session_keep(struct session *session);
+/** Forget all. */
+void sessions_forget_kept(struct sessions *sessions);
+
+/* story.c */
+/** Write what happened to it, as an object. */
+void session_write_story(const struct session *session, uint64_t now_us,
+			 struct json_writer *w);

@@ -204,6 +204,7 @@ static int fill_slot(struct session *session, struct exchange *offer,
 	struct slot slot = {
 		.disabled = line->sdp.port == 0,
 		.holds = is_hold(line),
+		.direction = (uint8_t)line->direction,
 	};
 	int r;
 
@@ -278,6 +279,8 @@ static void answer_slot(struct slot *slot, enum party answerer,
 	stream_set_sdp(stream, answerer, &line->sdp, now_us);
 	stream_set_hold(stream, party_other(answerer), slot->holds, now_us);
 	stream_set_hold(stream, answerer, is_hold(line), now_us);
+	stream->direction[party_other(answerer)] = slot->direction;
+	stream->direction[answerer] = (uint8_t)line->direction;
 	stream_accept(stream, now_us);
 }
 
@@ -390,6 +393,15 @@ static void note_cseq(struct session *session, struct sip_transaction t)
 	session->highest_cseq[t.requester] = t.cseq;
 }
 
+static void note_lines(struct session *session, const struct update *update,
+		       enum signal_kind kind, enum party sender,
+		       uint64_t now_us)
+{
+	for (size_t i = 0; i < update->stream_count; i++)
+		signals_note_line(&session->signals, kind, sender,
+				  &update->streams[i], now_us);
+}
+
 int negotiate(struct session *session, const struct update *update,
 	      enum party sender, const struct session_time *now,
 	      struct session_ports *ret, const char **ret_why)
@@ -415,9 +427,12 @@ int negotiate(struct session *session, const struct update *update,
 		r = take_offer(session, update, &message, now, ret_why);
 		if (r < 0)
 			return r;
+		note_lines(session, update, SIGNAL_OFFER, sender, now->mono_us);
 		break;
 	case MESSAGE_ANSWER:
 	case MESSAGE_ANSWER_AGAIN:
+		note_lines(session, update, SIGNAL_ANSWER, sender,
+			   now->mono_us);
 		take_answer(session, update, &message, now);
 		break;
 	case MESSAGE_OFFER_AGAIN:

@@ -29,7 +29,7 @@ static double wall_time(uint64_t wall_us)
 	return (double)wall_us / (double)US_PER_S;
 }
 
-static const char *end_name(enum session_end end)
+const char *session_end_name(enum session_end end)
 {
 	static const char *const names[] = {
 		[SESSION_END_REMOVED] = "removed",
@@ -42,7 +42,7 @@ static const char *end_name(enum session_end end)
 	return names[end];
 }
 
-static struct ip_addr relay_ip(const struct session *session)
+struct ip_addr session_relay_ip(const struct session *session)
 {
 	const struct sessions_config *config = &session->sessions->config;
 
@@ -61,7 +61,7 @@ static bool in_kernel(const struct media_snapshot *media)
 }
 
 /* What the relay has now, if the kernel forwarded any of the session. */
-static const char *engine_of(const struct session *session)
+const char *session_engine(const struct session *session)
 {
 	list_for_each (link, &session->streams) {
 		struct media_snapshot media;
@@ -205,11 +205,11 @@ int session_statistics_fill(const struct session *session, uint64_t now_us,
 		.all_streams_ice = all_streams_ice(streams, count),
 		.has_answered_time = session->answered_wall_us != 0,
 		.answered_time = wall_time(session->answered_wall_us),
-		.relay = relay_ip(session),
-		.engine = engine_of(session),
+		.relay = session_relay_ip(session),
+		.engine = session_engine(session),
 		.record_id = span_of(session->record_id),
 		.end_time = wall_time(session->ended_wall_us),
-		.end_reason = end_name(session->end),
+		.end_reason = session_end_name(session->end),
 		.stream_count = count,
 		.streams = streams,
 	};
@@ -244,7 +244,7 @@ static void add_party(struct buf *out, const struct stream *stream,
 void session_log_ended(const struct session *session)
 {
 	CLEANUP(buf_done) struct buf line = {0};
-	struct ip_addr relay = relay_ip(session);
+	struct ip_addr relay = session_relay_ip(session);
 	char ip[ADDR_TEXT_SIZE];
 
 	list_for_each (link, &session->streams) {
@@ -260,10 +260,10 @@ void session_log_ended(const struct session *session)
 	}
 	log_info("[%s] session ended: %s, after %" PRId64
 		 " s, relay %s, engine %s%s",
-		 session->call_id, end_name(session->end),
+		 session->call_id, session_end_name(session->end),
 		 session->start_mono_us ? whole_seconds(session->start_mono_us,
 							session->ended_us)
 					: 0,
-		 ip_format(&relay, ip), engine_of(session),
+		 ip_format(&relay, ip), session_engine(session),
 		 line.data ? line.data : "");
 }

@@ -13,7 +13,7 @@ struct span session_call_id(const struct session *session)
 	return span_make(session->call_id, session->call_id_len);
 }
 
-static void session_destroy(struct session *session)
+void session_destroy(struct session *session)
 {
 	struct sessions *sessions = session->sessions;
 
@@ -21,6 +21,7 @@ static void session_destroy(struct session *session)
 		stream_free(list_item(link, struct stream, link));
 	media_session_free(session->media);
 	list_del(&session->link);
+	signals_done(&session->signals);
 	free(session->open);
 	free(session->crossed);
 	free(session->answered);
@@ -34,8 +35,9 @@ static void session_destroy(struct session *session)
 		free(session->user_agent[i]);
 	for (size_t i = 0; i < session->tag_count; i++)
 		free(session->tags[i]);
+	if (!session->is_kept)
+		sessions->counts.destroyed++;
 	free(session);
-	sessions->counts.destroyed++;
 }
 
 int session_new(struct session **ret, struct sessions *sessions,
@@ -50,6 +52,8 @@ int session_new(struct session **ret, struct sessions *sessions,
 	list_init(&session->link);
 	list_init(&session->streams);
 	session->owner = owner;
+	session->began_us = now->mono_us;
+	session->began_wall_us = now->wall_us;
 	session->changed_us = now->mono_us;
 	session->call_id = span_dup(update->call_id);
 	session->call_id_len = update->call_id.len;
@@ -196,7 +200,7 @@ static void finish(struct session *session)
 	else
 		sessions->handlers.expired(&final, sessions->arg);
 	free(streams);
-	session_destroy(session);
+	session_keep(session);
 }
 
 void session_stream_closed(struct session *session)

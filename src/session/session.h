@@ -117,6 +117,17 @@ void sessions_tick(struct sessions *sessions, const struct session_time *now);
 void sessions_end_all(struct sessions *sessions,
 		      const struct session_time *now);
 
+/**
+ * Tell what happened to a call, as `mediaproxy explain` shows it: an object for
+ * each session with this call-id, the oldest first. The last ended sessions are
+ * among them.
+ *
+ * @param w  In an array
+ * @return how many
+ */
+size_t sessions_explain(const struct sessions *sessions, struct span call_id,
+			uint64_t now_us, struct json_writer *w);
+
 struct session_counts {
 	size_t sessions; /* now, not counting those that are ending */
 	size_t ending;   /* waiting for their final counters */

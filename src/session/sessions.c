@@ -28,6 +28,7 @@ int sessions_new(struct sessions **ret, const struct sessions_config *config,
 	sessions->next_id = 1;
 	list_init(&sessions->list);
 	list_init(&sessions->dying);
+	list_init(&sessions->kept);
 	r = hash_init(&sessions->table);
 	if (r == 0)
 		r = port_pool_new(&sessions->ports, config->port_first,
@@ -64,6 +65,7 @@ struct sessions *sessions_free(struct sessions *sessions)
 		poll(&ready, 1, /* ms= */ 100);
 		media_dispatch(sessions->media);
 	}
+	sessions_forget_kept(sessions);
 	port_pool_free(sessions->ports);
 	free(sessions->own_ports);
 	hash_done(&sessions->table);
@@ -162,6 +164,14 @@ static void log_change(const struct session *session, bool was_answered)
 		 line.data ? line.data : "");
 }
 
+static void note_refused(struct session *session, const char *why,
+			 const struct session_time *now)
+{
+	signals_note(&session->signals, &(struct signal){.at_us = now->mono_us,
+							 .kind = SIGNAL_REFUSED,
+							 .why = why});
+}
+
 static int refuse(struct sessions *sessions, int error)
 {
 	sessions->counts.refused++;
@@ -195,6 +205,9 @@ static void session_picked_up(struct session *session,
 			      const struct session_time *now)
 {
 	session->answered_wall_us = now->wall_us;
+	signals_note(&session->signals,
+		     &(struct signal){.at_us = now->mono_us,
+				      .kind = SIGNAL_PICK_UP});
 	list_for_each (link, &session->streams)
 		list_item(link, struct stream, link)->since_us = now->mono_us;
 }
@@ -225,8 +238,11 @@ int sessions_update(struct sessions *sessions, const struct update *update,
 		*ret_why = "the relay takes no new calls";
 		return -ESHUTDOWN;
 	}
-	if (negotiate_check(sessions, session, update, ret_why) < 0)
+	if (negotiate_check(sessions, session, update, ret_why) < 0) {
+		if (session)
+			note_refused(session, *ret_why, now);
 		return refuse(sessions, -EINVAL);
+	}
 	if (is_new && session_new(&session, sessions, update, owner, now) < 0)
 		return refuse(sessions, -ENOMEM);
 
@@ -301,6 +317,7 @@ static void judge_stream(struct session *session, struct stream *stream,
 	uint64_t wait_us;
 
 	stream_read(stream, &media);
+	stream_note_asymmetric(stream, &media);
 	for (int i = 0; i < PARTY_COUNT; i++) {
 		uint64_t last_us = media.from[i][COMPONENT_RTP].last_media_us;
 
@@ -379,6 +396,31 @@ void sessions_end_all(struct sessions *sessions, const struct session_time *now)
 	list_for_each_safe (link, &sessions->list)
 		session_kill(list_item(link, struct session, link),
 			     SESSION_END_SHUTDOWN, now);
+}
+
+static size_t explain_list(const struct list *list, struct span call_id,
+			   uint64_t now_us, struct json_writer *w)
+{
+	size_t found = 0;
+
+	list_for_each (link, list) {
+		const struct session *session =
+			list_item(link, struct session, link);
+
+		if (!span_equal(session_call_id(session), call_id))
+			continue;
+		session_write_story(session, now_us, w);
+		found++;
+	}
+	return found;
+}
+
+size_t sessions_explain(const struct sessions *sessions, struct span call_id,
+			uint64_t now_us, struct json_writer *w)
+{
+	return explain_list(&sessions->kept, call_id, now_us, w) +
+	       explain_list(&sessions->dying, call_id, now_us, w) +
+	       explain_list(&sessions->list, call_id, now_us, w);
 }
 
 void sessions_count(const struct sessions *sessions, struct session_counts *ret)

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "session/diagnosis.h"
 #include "session/internal.h"
 
 /* Bind a pair for each party. A pair that another program holds goes back to
@@ -150,9 +151,58 @@ struct stream *stream_free(struct stream *stream)
 	if (!stream)
 		return NULL;
 	list_del(&stream->link);
-	stream->session->sessions->counts.streams_destroyed++;
+	if (!stream->session->is_kept)
+		stream->session->sessions->counts.streams_destroyed++;
+	free(stream->history);
 	free(stream);
 	return NULL;
+}
+
+bool stream_read_history(const struct stream *stream, enum party party,
+			 enum component component, struct history_facts *ret)
+{
+	*ret = (struct history_facts){0};
+	if (stream->media)
+		return media_stream_read_history(stream->media, party,
+						 component, ret);
+	if (stream->history)
+		*ret = stream->history->of[party][component];
+	return stream->history != NULL;
+}
+
+/* Without memory the story of the call is shorter. */
+static void keep_history(struct stream *stream)
+{
+	struct stream_history *history = calloc(1, sizeof(*history));
+
+	if (!history)
+		return;
+	for (enum party p = 0; p < PARTY_COUNT; p++)
+		for (enum component c = 0; c < COMPONENT_COUNT; c++)
+			(void)stream_read_history(stream, p, c,
+						  &history->of[p][c]);
+	stream->history = history;
+}
+
+void stream_note_asymmetric(struct stream *stream,
+			    const struct media_snapshot *media)
+{
+	char sdp[ADDR_TEXT_SIZE], remote[ADDR_TEXT_SIZE];
+
+	for (enum party p = 0; p < PARTY_COUNT; p++) {
+		const struct media_counters *rtp =
+			&media->from[p][COMPONENT_RTP];
+
+		if (stream->asymmetric[p] ||
+		    !diagnosis_is_asymmetric(&stream->sdp[p], &rtp->remote))
+			continue;
+		stream->asymmetric[p] = true;
+		log_info("[%s] asymmetric %s: the SDP of its %s says %s, its "
+			 "media comes from %s",
+			 stream->session->call_id, party_name(p), stream->type,
+			 endpoint_format(&stream->sdp[p], sdp),
+			 endpoint_format(&rtp->remote, remote));
+	}
 }
 
 static void stream_closed(const struct media_snapshot *final, void *arg)
@@ -160,6 +210,8 @@ static void stream_closed(const struct media_snapshot *final, void *arg)
 	struct stream *stream = arg;
 	struct session *session = stream->session;
 
+	stream_note_asymmetric(stream, final);
+	keep_history(stream);
 	stream->final = *final;
 	stream->media = NULL;
 	session->sessions->counts.streams_closing--;
