@@ -27,6 +27,7 @@ int ctl_certs(int argc, char **argv);
 int ctl_summary(int argc, char **argv);
 int ctl_sessions(int argc, char **argv);
 int ctl_history(int argc, char **argv);
+int ctl_explain(int argc, char **argv);
 int ctl_accounting(int argc, char **argv);
 int ctl_relay(int argc, char **argv);
 int ctl_call(int argc, char **argv);

@@ -12,6 +12,7 @@ static const struct ctl_command commands[] = {
 	{"summary", ctl_summary, "what a dispatcher and its relays are doing"},
 	{"sessions", ctl_sessions, "the calls that are going on"},
 	{"history", ctl_history, "the calls that have ended"},
+	{"explain", ctl_explain, "what happened to a call, and who hears whom"},
 	{"accounting", ctl_accounting,
 	 "what becomes of their records; what was refused"},
 	{"relay", ctl_relay,

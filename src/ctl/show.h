@@ -26,6 +26,10 @@ void show_sessions(struct buf *out, const json_t *sessions, const char *filter);
 /** Does a session's call-id, caller or callee contain the filter? */
 bool show_session_matches(const json_t *session, const char *filter);
 
+/** A call's story: signalling, decisions, and the diagnosis. Times are local.
+ */
+void show_story(struct buf *out, const json_t *story);
+
 /* Records: rows of the API, {"seq", "stored", "record": {...}} */
 
 /** A line for each record; times are local. */

@@ -7,9 +7,7 @@
 #include "base/cleanup.h"
 #include "ctl/api.h"
 
-#define TIME_SIZE 32
-
-static const char *local_time(double unix_time, char text[static TIME_SIZE])
+const char *show_local_time(double unix_time, char text[static SHOW_TIME_SIZE])
 {
 	time_t seconds = 0;
 	struct tm tm;
@@ -19,7 +17,7 @@ static const char *local_time(double unix_time, char text[static TIME_SIZE])
 		seconds = (time_t)unix_time;
 	text[0] = '\0';
 	if (seconds > 0 && localtime_r(&seconds, &tm))
-		(void)strftime(text, TIME_SIZE, "%Y-%m-%d %H:%M:%S", &tm);
+		(void)strftime(text, SHOW_TIME_SIZE, "%Y-%m-%d %H:%M:%S", &tm);
 	return text;
 }
 
@@ -51,13 +49,13 @@ static void add_call_cells(struct table *table, const json_t *row,
 			   const json_t *record)
 {
 	CLEANUP(buf_done) struct buf duration = {0};
-	char text[5][64], time[TIME_SIZE];
+	char text[5][64], time[SHOW_TIME_SIZE];
 
 	if (show_number(record, "start_time") > 0)
 		api_format_duration(&duration, show_number(record, "duration"));
 	else
 		buf_printf(&duration, "no answer");
-	table_cell(table, "%s", local_time(ended_at(row, record), time));
+	table_cell(table, "%s", show_local_time(ended_at(row, record), time));
 	table_cell(table, "%s", api_text(record, "call_id", text[0]));
 	table_cell(table, "%s", api_text(record, "from_uri", text[1]));
 	table_cell(table, "%s", api_text(record, "to_uri", text[2]));
@@ -223,9 +221,10 @@ void show_accounting(struct buf *out, const json_t *status)
 static void add_refused(struct table *table, const json_t *row)
 {
 	const json_t *record = json_object_get(row, "record");
-	char text[4][64], time[TIME_SIZE];
+	char text[4][64], time[SHOW_TIME_SIZE];
 
-	table_cell(table, "%s", local_time(show_number(row, "stored"), time));
+	table_cell(table, "%s",
+		   show_local_time(show_number(row, "stored"), time));
 	table_cell(table, "%s", api_text(row, "backend", text[0]));
 	table_cell(table, "%s", api_text(record, "record_id", text[1]));
 	table_cell(table, "%s", api_text(record, "call_id", text[2]));

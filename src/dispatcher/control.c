@@ -167,6 +167,13 @@ static void sessions(struct management_request *request, void *arg)
 	surveys_sessions(control->surveys, request);
 }
 
+static void explain(struct management_request *request, void *arg)
+{
+	const struct control *control = arg;
+
+	surveys_explain(control->surveys, request);
+}
+
 static struct accounting *accounting_of(const struct control *control)
 {
 	return control->dispatcher->records.accounting;
@@ -196,6 +203,7 @@ static const struct management_handlers handlers = {
 	.name = "media-dispatcher",
 	.summary = summary,
 	.sessions = sessions,
+	.explain = explain,
 	.history = history,
 	.accounting = accounting,
 	.set_aside = set_aside,

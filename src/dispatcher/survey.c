@@ -3,12 +3,17 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "base/buf.h"
 #include "base/list.h"
 #include "link/link.h"
 
 /* Of one relay; each has some hundred sessions. */
 #define MAX_PAGES 10000
+
+/* With it, a line of a request is within LINK_MAX_DISPATCHER_LINE. */
+#define CALL_ID_MOST 8192
 
 struct surveys {
 	struct loop *loop;
@@ -18,12 +23,15 @@ struct surveys {
 	unsigned count;
 };
 
+enum survey_kind { SURVEY_SUMMARY, SURVEY_SESSIONS, SURVEY_EXPLAIN };
+
 struct survey {
 	struct surveys *surveys;
 	struct list link;
 	struct management_request *request; /* NULL: finished */
 	struct timer *timer;
-	bool is_summary;
+	enum survey_kind kind;
+	struct buf headers;    /* SURVEY_EXPLAIN: which call */
 	struct list questions; /* without a reply yet */
 };
 
@@ -47,6 +55,12 @@ static void add_silent(struct management_request *request,
 	json_object_end(w);
 }
 
+/* Is it said of a relay that it did not reply? */
+static bool tells_silent(enum survey_kind kind)
+{
+	return kind != SURVEY_SESSIONS;
+}
+
 static void free_if_done(struct survey *survey)
 {
 	if (survey->request || !list_empty(&survey->questions))
@@ -54,6 +68,7 @@ static void free_if_done(struct survey *survey)
 	list_del(&survey->link);
 	survey->surveys->count--;
 	timer_free(survey->timer);
+	buf_done(&survey->headers);
 	free(survey);
 }
 
@@ -65,7 +80,7 @@ static void finish(struct survey *survey)
 		return;
 	survey->request = NULL;
 	timer_stop(survey->timer);
-	if (survey->is_summary)
+	if (tells_silent(survey->kind))
 		list_for_each (link, &survey->questions) {
 			add_silent(
 				request,
@@ -93,6 +108,14 @@ static void add_summary(struct survey *survey, const struct ip_addr *relay,
 		add_silent(survey->request, relay);
 }
 
+static void add_stories(struct survey *survey, const struct ip_addr *relay,
+			enum relay_outcome outcome, struct span text)
+{
+	if (outcome != RELAY_OUTCOME_TEXT ||
+	    management_request_add_array(survey->request, text) < 0)
+		add_silent(survey->request, relay);
+}
+
 /* @return the cursor of the next page, or 0 */
 static uint64_t add_sessions(struct survey *survey, enum relay_outcome outcome,
 			     struct span text)
@@ -114,6 +137,25 @@ static void free_question(struct question *question)
 	free(question);
 }
 
+/* @return the cursor of the next page, or 0 */
+static uint64_t add_reply(const struct question *question,
+			  enum relay_outcome outcome, struct span text)
+{
+	struct survey *survey = question->survey;
+
+	switch (survey->kind) {
+	case SURVEY_SUMMARY:
+		add_summary(survey, &question->relay, outcome, text);
+		return 0;
+	case SURVEY_EXPLAIN:
+		add_stories(survey, &question->relay, outcome, text);
+		return 0;
+	case SURVEY_SESSIONS:
+		break;
+	}
+	return add_sessions(survey, outcome, text);
+}
+
 static void reply_came(struct relay_peer *peer, enum relay_outcome outcome,
 		       struct span text, void *arg)
 {
@@ -121,10 +163,8 @@ static void reply_came(struct relay_peer *peer, enum relay_outcome outcome,
 	struct survey *survey = question->survey;
 	uint64_t next = 0;
 
-	if (survey->request && survey->is_summary)
-		add_summary(survey, &question->relay, outcome, text);
-	else if (survey->request)
-		next = add_sessions(survey, outcome, text);
+	if (survey->request)
+		next = add_reply(question, outcome, text);
 	if (next > 0 && ++question->pages < MAX_PAGES &&
 	    management_request_is_wanted(survey->request) &&
 	    ask(question, peer, next) == 0)
@@ -135,20 +175,37 @@ static void reply_came(struct relay_peer *peer, enum relay_outcome outcome,
 	free_if_done(survey);
 }
 
+static int ask_to_explain(struct question *question, struct relay_peer *peer)
+{
+	const struct buf *headers = &question->survey->headers;
+
+	if (buf_failed(headers))
+		return -ENOMEM;
+	if (!(relay_peer_features(peer) & LINK_FEATURE_EXPLAIN))
+		return -EOPNOTSUPP;
+	return relay_peer_request(peer, SPAN("explain"), buf_span(headers),
+				  reply_came, question);
+}
+
 /* Only who announced pages is asked for them: then a list of any length fits
  * the link. */
 static int ask(struct question *question, struct relay_peer *peer,
 	       uint64_t cursor)
 {
-	bool is_summary = question->survey->is_summary;
+	const struct survey *survey = question->survey;
 	char page[64] = "\r\n";
 
-	if (!is_summary && relay_peer_features(peer) & LINK_FEATURE_PAGED)
+	if (survey->kind == SURVEY_EXPLAIN)
+		return ask_to_explain(question, peer);
+	if (survey->kind == SURVEY_SESSIONS &&
+	    relay_peer_features(peer) & LINK_FEATURE_PAGED)
 		snprintf(page, sizeof(page), "page: %llu\r\n\r\n",
 			 (unsigned long long)cursor);
-	return relay_peer_request(
-		peer, is_summary ? SPAN("summary") : SPAN("sessions"),
-		span_of(page), reply_came, question);
+	return relay_peer_request(peer,
+				  survey->kind == SURVEY_SUMMARY
+					  ? SPAN("summary")
+					  : SPAN("sessions"),
+				  span_of(page), reply_came, question);
 }
 
 static int add_question(struct survey *survey, struct relay_peer *peer)
@@ -167,7 +224,8 @@ static int add_question(struct survey *survey, struct relay_peer *peer)
 	return err;
 }
 
-static struct survey *make_survey(struct surveys *surveys, bool is_summary)
+static struct survey *make_survey(struct surveys *surveys,
+				  enum survey_kind kind)
 {
 	struct survey *survey;
 
@@ -177,7 +235,7 @@ static struct survey *make_survey(struct surveys *surveys, bool is_summary)
 	if (!survey)
 		return NULL;
 	survey->surveys = surveys;
-	survey->is_summary = is_summary;
+	survey->kind = kind;
 	list_init(&survey->questions);
 	if (timer_new(&survey->timer, surveys->loop, too_late, survey) < 0) {
 		free(survey);
@@ -190,30 +248,33 @@ static struct survey *make_survey(struct surveys *surveys, bool is_summary)
 
 /* Nobody can be asked: all are silent. */
 static void finish_unasked(struct surveys *surveys,
-			   struct management_request *request, bool is_summary)
+			   struct management_request *request,
+			   enum survey_kind kind)
 {
 	struct relay_peer *peer = NULL;
 
-	while (surveys->peers && is_summary &&
+	while (surveys->peers && tells_silent(kind) &&
 	       (peer = relay_peers_next(surveys->peers, peer)))
 		add_silent(request, relay_peer_ip(peer));
 	management_request_finish(request);
 }
 
 static void run(struct surveys *surveys, struct management_request *request,
-		bool is_summary)
+		enum survey_kind kind, const char *call_id)
 {
 	struct relay_peer *peer = NULL;
 	struct survey *survey =
-		surveys->peers ? make_survey(surveys, is_summary) : NULL;
+		surveys->peers ? make_survey(surveys, kind) : NULL;
 
 	if (!survey) {
-		finish_unasked(surveys, request, is_summary);
+		finish_unasked(surveys, request, kind);
 		return;
 	}
 	survey->request = request;
+	if (call_id)
+		buf_printf(&survey->headers, "call_id: %s\r\n\r\n", call_id);
 	while ((peer = relay_peers_next(surveys->peers, peer)))
-		if (add_question(survey, peer) < 0 && is_summary)
+		if (add_question(survey, peer) < 0 && tells_silent(kind))
 			add_silent(request, relay_peer_ip(peer));
 	timer_start(survey->timer, surveys->conf->relay_timeout_us);
 	if (list_empty(&survey->questions))
@@ -224,13 +285,34 @@ static void run(struct surveys *surveys, struct management_request *request,
 void surveys_summary(struct surveys *surveys,
 		     struct management_request *request)
 {
-	run(surveys, request, true);
+	run(surveys, request, SURVEY_SUMMARY, NULL);
 }
 
 void surveys_sessions(struct surveys *surveys,
 		      struct management_request *request)
 {
-	run(surveys, request, false);
+	run(surveys, request, SURVEY_SESSIONS, NULL);
+}
+
+/* It becomes a header: nobody may write more of them than one. */
+static bool is_call_id(const char *text)
+{
+	size_t len = text ? strcspn(text, "\r\n") : 0;
+
+	return len > 0 && len <= CALL_ID_MOST && text[len] == '\0';
+}
+
+void surveys_explain(struct surveys *surveys,
+		     struct management_request *request)
+{
+	const char *call_id = management_request_parameter(request, "call_id");
+
+	if (!is_call_id(call_id))
+		management_request_refuse(request, 400,
+					  "call_id is needed: one that can "
+					  "stand on a line");
+	else
+		run(surveys, request, SURVEY_EXPLAIN, call_id);
 }
 
 int surveys_new(struct surveys **ret, struct loop *loop,

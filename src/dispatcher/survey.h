@@ -2,9 +2,10 @@
 /**
  * @file dispatcher/survey.h  Asking all relays one question for management
  *
- * `summary` and `sessions` go to every linked relay; the answer is finished
- * when the last one has replied, or after relay_timeout with what has come.
- * A survey that outlives its answer waits for the replies that are still owed.
+ * `summary`, `sessions` and `explain` go to every linked relay; the answer is
+ * finished when the last one has replied, or after relay_timeout with what has
+ * come. A survey that outlives its answer waits for the replies that are still
+ * owed.
  */
 #include "conf/conf.h"
 #include "link/relay_peers.h"
@@ -31,3 +32,7 @@ void surveys_summary(struct surveys *surveys,
 /** The sessions of all relays that reply. */
 void surveys_sessions(struct surveys *surveys,
 		      struct management_request *request);
+/** What happened to the call that the parameter `call_id` names: the stories of
+ * all relays that have one; of one that did not say, status and ip. */
+void surveys_explain(struct surveys *surveys,
+		     struct management_request *request);

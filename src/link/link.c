@@ -19,6 +19,7 @@ static const struct {
 	{LINK_FEATURE_DIALOG_ID, "dialog_id"},
 	{LINK_FEATURE_PAGED, "paged"},
 	{LINK_FEATURE_ACK, "ack"},
+	{LINK_FEATURE_EXPLAIN, "explain"},
 };
 
 static unsigned feature_of(struct span word)

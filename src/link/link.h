@@ -33,13 +33,17 @@ enum link_feature {
 	 * and sends it again, as `expired`, on the next connection. When all
 	 * that waited for a new connection has been written it says
 	 * `caught-up`. */
-	LINK_FEATURE_ACK = 1 << 3
+	LINK_FEATURE_ACK = 1 << 3,
+	/** `explain` with the header `call_id` is answered by an array of
+	 * stories, as the relay's control channel has them. */
+	LINK_FEATURE_EXPLAIN = 1 << 4
 };
 
 /** All that this version can do. */
 #define LINK_FEATURES_OURS                                                     \
 	((unsigned)LINK_FEATURE_SCOPE | (unsigned)LINK_FEATURE_DIALOG_ID |     \
-	 (unsigned)LINK_FEATURE_PAGED | (unsigned)LINK_FEATURE_ACK)
+	 (unsigned)LINK_FEATURE_PAGED | (unsigned)LINK_FEATURE_ACK |           \
+	 (unsigned)LINK_FEATURE_EXPLAIN)
 
 /** Write a set as words with a space between: the value of `features`. */
 void link_features_encode(struct buf *out, unsigned features);

@@ -148,6 +148,7 @@ static void api_request(struct http_request *http, void *arg)
 		{"/api/v1/summary", "GET",
 		 h->facts ? REQUEST_RELAYS : REQUEST_OBJECT, h->summary},
 		{"/api/v1/sessions", "GET", REQUEST_ARRAY, h->sessions},
+		{"/api/v1/explain", "GET", REQUEST_ARRAY, h->explain},
 		{"/api/v1/forwarding", "GET", REQUEST_OBJECT, h->forwarding},
 		{"/api/v1/forwarding", "PUT", REQUEST_OBJECT,
 		 h->set_forwarding ? put_forwarding : NULL},

@@ -8,6 +8,8 @@
  *     GET /api/v1/summary             a relay: its summary; a dispatcher:
  *                                     {"relays": [...], and its own facts}
  *     GET /api/v1/sessions[?call_id=] an array of statistics
+ *     GET /api/v1/explain?call_id=    an array: what happened to this call, as
+ *                                     far as it is remembered
  *
  *     GET /api/v1/forwarding          a relay: what forwards, and why
  *     PUT /api/v1/forwarding          {"forwarding": "tc"} changes it, and is

@@ -27,6 +27,8 @@ struct management_handlers {
 	management_request_h *summary;
 	/** One item for each session. */
 	management_request_h *sessions;
+	/** One item for each session with the call-id that is asked for. */
+	management_request_h *explain;
 	/** What forwards, one item; NULL: there is no such path. A relay. */
 	management_request_h *forwarding;
 	/** Change it, as the JSON of a client says; `forwarding` answers then.

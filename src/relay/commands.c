@@ -273,6 +273,9 @@ void relay_command(const struct relay_request *request,
 		answer_summary(relay, request);
 	} else if (span_equal(command->name, SPAN("sessions"))) {
 		answer_sessions(relay, request, command);
+	} else if (span_equal(command->name, SPAN("explain"))) {
+		relay_explain(relay, request,
+			      command_header(command, "call_id"));
 	} else {
 		log_refusal(relay, command->name,
 			    command_header(command, "call_id"),

@@ -269,6 +269,7 @@ static int start_api(struct relay *relay)
 		.name = "media-relay",
 		.summary = relay_api_summary,
 		.sessions = relay_api_sessions,
+		.explain = relay_api_explain,
 		.forwarding = relay_api_forwarding,
 		.set_forwarding = relay_api_set_forwarding,
 	};

@@ -59,6 +59,14 @@ void relay_write_summary(const struct relay *relay, struct json_writer *w);
 void relay_api_summary(struct management_request *request, void *arg);
 void relay_api_sessions(struct management_request *request, void *arg);
 
+/* explain.c: what happened to a call */
+
+/** A command on a link: answered by an array. */
+void relay_explain(struct relay *relay, const struct relay_request *request,
+		   struct span call_id);
+/** The control channel. arg: the relay */
+void relay_api_explain(struct management_request *request, void *arg);
+
 /* forwarding.c: what forwards, and how it is changed while calls are up */
 
 /** Members of an object: engine, reason, interfaces, flows, counters. */

@@ -182,7 +182,11 @@ static const char *direction_text(enum direction direction)
 
 static void write_on_hold(struct buf *out, const struct diagnosis_facts *f)
 {
-	for (enum party p = 0; p < PARTY_COUNT; p++)
+	bool both = f->hold[PARTY_CALLER] && f->hold[PARTY_CALLEE];
+
+	if (both)
+		buf_add(out, SPAN(": both parties put the stream on hold"));
+	for (enum party p = 0; !both && p < PARTY_COUNT; p++)
 		if (f->hold[p])
 			buf_printf(out, ": the %s put the stream on hold",
 				   party_name(p));

@@ -270,6 +270,34 @@ static void tell_refusal(struct story *story, const struct speaker *who,
 		say(event, " (%s)", why);
 }
 
+static void tell_kernel(struct story *story, const struct speaker *who,
+			const struct history_facts *h)
+{
+	struct event *event;
+
+	if (h->handed == 0)
+		return;
+	event = add_of(story, who, h->handed_ms, "kernel");
+	say(event, "%s: the kernel forwards it", who->name);
+	if (h->handed > 1)
+		say(event, ", for the first of %u times", h->handed);
+}
+
+static void tell_silence(struct story *story, const struct speaker *who,
+			 const struct history_facts *h)
+{
+	uint64_t ms = h->silence_to_ms - h->silence_from_ms;
+	struct event *event;
+
+	if (h->silences == 0)
+		return;
+	event = add_of(story, who, h->silence_from_ms, "silent");
+	event->until_us += ms * US_PER_MS;
+	say(event, "%s falls silent for %.1f s", who->name, (double)ms / 1000);
+	if (h->silences > 1)
+		say(event, ", the last of %u times", h->silences);
+}
+
 static void tell_history(struct story *story, const struct speaker *who,
 			 const struct history_facts *h)
 {
@@ -281,23 +309,8 @@ static void tell_history(struct story *story, const struct speaker *who,
 		say(add_of(story, who, 0, "not_kept"),
 		    "%s: %u more entries of refused sources are not remembered",
 		    who->name, h->pushed_out);
-	if (h->handed > 0)
-		say(add_of(story, who, h->handed_ms, "kernel"),
-		    "%s: the kernel forwards it", who->name);
-	if (h->handed > 1)
-		say(&story->events[story->count - 1],
-		    ", for the first of %u times", h->handed);
-	if (h->silences > 0) {
-		struct event *event =
-			add_of(story, who, h->silence_from_ms, "silent");
-
-		event->until_us +=
-			(h->silence_to_ms - h->silence_from_ms) * US_PER_MS;
-		say(event, "%s fell silent for %.1f s", who->name,
-		    (double)(h->silence_to_ms - h->silence_from_ms) / 1000);
-		if (h->silences > 1)
-			say(event, ", the last of %u times", h->silences);
-	}
+	tell_kernel(story, who, h);
+	tell_silence(story, who, h);
 }
 
 static void tell_media(struct story *story, const struct speaker *who,
@@ -373,6 +386,15 @@ static double seconds(uint64_t us)
 	return (double)us / (double)US_PER_S;
 }
 
+/* To the millisecond: nothing here is more exact. */
+static void write_seconds(struct json_writer *w, const char *key, uint64_t us)
+{
+	char text[32];
+	int len = snprintf(text, sizeof(text), "%.3f", seconds(us));
+
+	json_raw(w, key, span_make(text, (size_t)len));
+}
+
 static void write_endpoint(struct json_writer *w, const char *key,
 			   const struct endpoint *ep)
 {
@@ -387,9 +409,9 @@ static void write_endpoint(struct json_writer *w, const char *key,
 static void write_event(struct json_writer *w, const struct event *event)
 {
 	json_object_begin(w, NULL);
-	json_float(w, "at", seconds(event->at_us));
+	write_seconds(w, "at", event->at_us);
 	if (event->until_us != event->at_us)
-		json_float(w, "until", seconds(event->until_us));
+		write_seconds(w, "until", event->until_us);
 	json_text(w, "event", event->what);
 	if (event->stream)
 		json_text(w, "media_type", event->stream);
@@ -517,8 +539,8 @@ static void write_head(struct json_writer *w, const struct session *session,
 	json_text(w, "to_uri", session->to_uri);
 	json_text(w, "relay", ip_format(&relay, text));
 	json_text(w, "engine", session_engine(session));
-	json_float(w, "began", seconds(session->began_wall_us));
-	json_float(w, "duration", seconds(until_us));
+	write_seconds(w, "began", session->began_wall_us);
+	write_seconds(w, "duration", until_us);
 	if (session->dead)
 		json_text(w, "end_reason", session_end_name(session->end));
 	else

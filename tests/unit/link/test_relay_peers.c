@@ -59,7 +59,7 @@ static void test_sessions_are_asked_for_first_with_our_features(void **state)
 	rig_start(&rig);
 	relay = rig_dial(&rig, "127.0.0.2");
 	rig_expect(relay, "sessions 1");
-	rig_expect(relay, "features: scope dialog_id paged ack");
+	rig_expect(relay, "features: scope dialog_id paged ack explain");
 	rig_expect(relay, "scope: own");
 	rig_expect(relay, "page: 0");
 	rig_expect(relay, "");
