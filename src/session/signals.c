@@ -22,20 +22,29 @@ static bool is_same(const struct signal *a, const struct signal *b)
 	       memcmp(a->type, b->type, sizeof(a->type)) == 0;
 }
 
+static size_t place_of(uint32_t number)
+{
+	return number < SIGNALS_FIRST
+		       ? number
+		       : SIGNALS_FIRST +
+				 (number - SIGNALS_FIRST) % SIGNALS_LATEST;
+}
+
 /* The latest of its party and media is the same: a 200 after a 183. */
 static bool is_known(const struct signals *signals, const struct signal *signal)
 {
-	const struct signal *latest = NULL;
+	uint32_t back = signals->noted < SIGNALS_LATEST ? signals->noted
+							: SIGNALS_LATEST;
 
-	for (size_t i = 0; i < signals_count(signals); i++) {
-		const struct signal *at = &signals->list[i];
+	for (uint32_t i = 1; i <= back; i++) {
+		const struct signal *at =
+			&signals->list[place_of(signals->noted - i)];
 
 		if (at->sender == signal->sender && at->kind == signal->kind &&
-		    memcmp(at->type, signal->type, sizeof(at->type)) == 0 &&
-		    (!latest || at->at_us >= latest->at_us))
-			latest = at;
+		    memcmp(at->type, signal->type, sizeof(at->type)) == 0)
+			return is_same(at, signal);
 	}
-	return latest && is_same(latest, signal);
+	return false;
 }
 
 /* Most calls have an offer and an answer. */
@@ -55,13 +64,11 @@ static void grow(struct signals *signals)
 
 void signals_note(struct signals *signals, const struct signal *signal)
 {
-	uint32_t at = signals->noted;
+	size_t at = place_of(signals->noted);
 
 	if (is_known(signals, signal))
 		return;
 	grow(signals);
-	if (at >= SIGNALS_FIRST)
-		at = SIGNALS_FIRST + (at - SIGNALS_FIRST) % SIGNALS_LATEST;
 	if (at >= signals->size)
 		return;
 	signals->list[at] = *signal;
