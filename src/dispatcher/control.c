@@ -171,7 +171,8 @@ static void explain(struct management_request *request, void *arg)
 {
 	const struct control *control = arg;
 
-	surveys_explain(control->surveys, request);
+	surveys_explain(control->surveys, request,
+			management_request_parameter(request, "call_id"));
 }
 
 static struct accounting *accounting_of(const struct control *control)

@@ -303,10 +303,8 @@ static bool is_call_id(const char *text)
 }
 
 void surveys_explain(struct surveys *surveys,
-		     struct management_request *request)
+		     struct management_request *request, const char *call_id)
 {
-	const char *call_id = management_request_parameter(request, "call_id");
-
 	if (!is_call_id(call_id))
 		management_request_refuse(request, 400,
 					  "call_id is needed: one that can "

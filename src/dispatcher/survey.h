@@ -32,7 +32,8 @@ void surveys_summary(struct surveys *surveys,
 /** The sessions of all relays that reply. */
 void surveys_sessions(struct surveys *surveys,
 		      struct management_request *request);
-/** What happened to the call that the parameter `call_id` names: the stories of
- * all relays that have one; of one that did not say, status and ip. */
+/** What happened to a call: the stories of all relays that have one; of one
+ * that did not say, status and ip. What can be no call-id, or NULL, is refused.
+ */
 void surveys_explain(struct surveys *surveys,
-		     struct management_request *request);
+		     struct management_request *request, const char *call_id);

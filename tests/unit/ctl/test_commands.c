@@ -74,6 +74,10 @@ static void test_wrong_words_are_wrong_usage(void **state)
 	assert_non_null(strstr(w->text, "auto, xdp, tc and userspace"));
 	assert_int_equal(RUN(w, ctl_relay, "forwarding", "tc", "xdp"),
 			 CTL_USAGE);
+	assert_int_equal(RUN(w, ctl_explain, "--json"), CTL_USAGE);
+	assert_non_null(strstr(w->text, "call-id is needed"));
+	assert_int_equal(RUN(w, ctl_explain, ""), CTL_USAGE);
+	assert_int_equal(RUN(w, ctl_explain, "a", "b"), CTL_USAGE);
 	assert_int_equal(RUN(w, ctl_sessions, "--nothing"), CTL_USAGE);
 	assert_non_null(strstr(w->text, "mediaproxy sessions --help"));
 }
@@ -81,8 +85,9 @@ static void test_wrong_words_are_wrong_usage(void **state)
 static void test_every_command_has_help_with_examples(void **state)
 {
 	int (*const commands[])(int, char **) = {
-		ctl_certs,    ctl_call,  ctl_bench,   ctl_summary,
-		ctl_sessions, ctl_relay, ctl_history, ctl_accounting};
+		ctl_certs,   ctl_call,       ctl_bench,
+		ctl_summary, ctl_sessions,   ctl_relay,
+		ctl_history, ctl_accounting, ctl_explain};
 	struct world *w = *state;
 
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {

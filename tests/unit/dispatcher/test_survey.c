@@ -24,10 +24,15 @@ static void sessions(struct management_request *request, void *arg)
 	surveys_sessions(arg, request);
 }
 
-static void set_up(struct scene *s)
+static void explain(struct management_request *request, void *arg)
 {
-	const struct management_handlers handlers = {.summary = summary,
-						     .sessions = sessions};
+	surveys_explain(arg, request, "call-1");
+}
+
+static void set_up_with(struct scene *s, management_request_h *sessions_handler)
+{
+	const struct management_handlers handlers = {
+		.summary = summary, .sessions = sessions_handler};
 	struct management_text_config config = {.format = CONF_MANAGEMENT_LINES,
 						.max_connections =
 							SURVEYS_MAX + 1};
@@ -45,6 +50,11 @@ static void set_up(struct scene *s)
 			 0);
 	at = management_text_address(s->text);
 	s->client = rig_client(&s->rig, &at);
+}
+
+static void set_up(struct scene *s)
+{
+	set_up_with(s, sessions);
 }
 
 static void tear_down(struct scene *s)
@@ -223,6 +233,33 @@ static void test_who_announced_pages_is_asked_for_them(void **state)
 	tear_down(&s);
 }
 
+/* A relay that does not announce it would answer `error`, or close the link. */
+static void test_who_can_explain_is_asked_to_and_others_are_named(void **state)
+{
+	struct scene s;
+
+	(void)state;
+	rig_init(&s.rig);
+	set_up_with(&s, explain);
+	rig_say(s.one, "ping {\"features\": [\"explain\"]}");
+	rig_expect(s.one, "pong");
+	rig_say(s.client, "sessions");
+	rig_expect_nothing(s.two);
+	rig_say(s.one, "%lu [{\"call_id\": \"call-1\"}]",
+		rig_expect_request_with(s.one, "explain", "call_id: call-1"));
+	rig_expect(s.client, "{\"status\": \"error\", \"ip\": \"127.0.0.3\"}");
+	rig_expect(s.client, "{\"call_id\": \"call-1\"}");
+	rig_expect(s.client, "");
+
+	rig_say(s.client, "sessions");
+	rig_say(s.one, "%lu error",
+		rig_expect_request_with(s.one, "explain", "call_id: call-1"));
+	rig_expect(s.client, "{\"status\": \"error\", \"ip\": \"127.0.0.3\"}");
+	rig_expect(s.client, "{\"status\": \"error\", \"ip\": \"127.0.0.2\"}");
+	rig_expect(s.client, "");
+	tear_down(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -233,6 +270,8 @@ int main(void)
 		cmocka_unit_test(test_a_relay_that_is_lost_in_between_is_named),
 		cmocka_unit_test(test_the_sessions_of_all_relays_are_joined),
 		cmocka_unit_test(test_who_announced_pages_is_asked_for_them),
+		cmocka_unit_test(
+			test_who_can_explain_is_asked_to_and_others_are_named),
 		cmocka_unit_test(
 			test_a_list_that_is_no_json_does_not_spoil_the_others),
 		cmocka_unit_test(test_too_many_questions_at_a_time_ask_nobody),
