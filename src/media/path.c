@@ -17,7 +17,8 @@ struct pass {
 	struct worker *worker;
 	struct port *from, *to;
 	bool had_media;
-	int payload_type; /* -1: none in this batch */
+	int payload_type;         /* -1: none in this batch */
+	uint64_t silent_since_us; /* the remote, before it moved; 0: unknown */
 	uint64_t first_media_us;
 	uint32_t drops[DROP_COUNT];
 	struct outbox out;
@@ -138,12 +139,13 @@ static struct arrival classify(const struct port *from, struct batch *b,
 
 /* ---- evidence: nothing here is on the way of the remote's packets ---- */
 
-static void tell_confirmed(const struct pass *pass, uint64_t silent_since_us)
+static void tell_confirmed(const struct pass *pass)
 {
 	struct port *from = pass->from;
 	uint64_t now_us = pass->worker->now_us;
-	uint64_t silent_ms =
-		silent_since_us == 0 ? 0 : (now_us - silent_since_us) / 1000;
+	uint64_t silent_ms = pass->silent_since_us == 0
+				     ? 0
+				     : (now_us - pass->silent_since_us) / 1000;
 
 	history_decided(&from->history, HISTORY_CONFIRMED, from->learning.rule,
 			&from->learning.remote, media_history_ms(from, now_us),
@@ -219,14 +221,14 @@ static void drop_held_of_others(struct pass *pass)
 }
 
 /* A remote is settled: what it sent while it was a candidate goes first. */
-static void settled(struct pass *pass, uint64_t silent_since_us)
+static void settled(struct pass *pass)
 {
 	struct port *from = pass->from;
 	struct held_packet *packets[LEARNING_HELD_MAX];
 	struct held_packet *packet;
 	unsigned count = 0;
 
-	tell_confirmed(pass, silent_since_us);
+	tell_confirmed(pass);
 	media_port_show_remote(from);
 	if (from->held.count == 0)
 		return;
@@ -263,13 +265,14 @@ static void judge(struct pass *pass, struct arrival *a)
 	struct learning_known known[STREAM_KNOWN_MAX];
 	struct learning_facts facts =
 		media_stream_facts(pass->from, w->learning, known, w->now_us);
-	uint64_t heard_us = pass->from->learning.heard_us;
-	struct learning_decision d = learning_judge(
-		&pass->from->learning, &facts, &a->source, &a->facts);
+	struct learning_decision d;
 
+	pass->silent_since_us = pass->from->learning.heard_us;
+	d = learning_judge(&pass->from->learning, &facts, &a->source,
+			   &a->facts);
 	switch (d.verdict) {
 	case LEARNING_CONFIRM:
-		settled(pass, heard_us);
+		settled(pass);
 		/* fall through */
 	case LEARNING_HEAR:
 		note_media(pass, &a->facts, w->now_us);
@@ -425,7 +428,7 @@ void path_settle(struct worker *w, struct port *from)
 	facts = media_stream_facts(from, w->learning, known, w->now_us);
 	if (from->stream->settings.forwarding &&
 	    learning_tick(&from->learning, &facts))
-		settled(&pass, /* silent_since_us= */ 0);
+		settled(&pass);
 	drop_held_of_others(&pass);
 	account(&pass);
 	if (learning_is_waiting(&from->learning))

@@ -14,6 +14,7 @@ const char *diagnosis_name(enum diagnosis diagnosis)
 		[DIAGNOSIS_NO_DESTINATION] = "no_destination",
 		[DIAGNOSIS_NOT_SENT] = "not_sent",
 		[DIAGNOSIS_WRONG_SOURCE] = "wrong_source",
+		[DIAGNOSIS_ELSEWHERE] = "elsewhere",
 		[DIAGNOSIS_FELL_SILENT] = "fell_silent",
 		[DIAGNOSIS_NOTHING_CAME] = "nothing_came",
 	};
@@ -129,6 +130,8 @@ enum diagnosis diagnose(const struct diagnosis_facts *f)
 		return DIAGNOSIS_ON_HOLD;
 	if (is_refused(f))
 		return DIAGNOSIS_WRONG_SOURCE;
+	if (f->ice)
+		return DIAGNOSIS_ELSEWHERE;
 	return heard ? DIAGNOSIS_FELL_SILENT : DIAGNOSIS_NOTHING_CAME;
 }
 
@@ -155,7 +158,8 @@ static void write_fine(struct buf *out, const struct diagnosis_facts *f)
 		buf_printf(out, " from %s, %s",
 			   endpoint_format(&from->remote, remote),
 			   diagnosis_rule_text(from->rule));
-	if (diagnosis_is_asymmetric(&f->sdp[f->speaker], &from->remote))
+	if (!f->ice &&
+	    diagnosis_is_asymmetric(&f->sdp[f->speaker], &from->remote))
 		buf_printf(out, "; an asymmetric phone: its SDP says %s",
 			   endpoint_format(&f->sdp[f->speaker], sdp));
 	if (from->drops[DROP_NO_DESTINATION] > 0)
@@ -289,6 +293,14 @@ static void write_reason(struct buf *out, const struct diagnosis_facts *f,
 		break;
 	case DIAGNOSIS_WRONG_SOURCE:
 		write_source(out, f);
+		break;
+	case DIAGNOSIS_ELSEWHERE:
+		buf_printf(out,
+			   " here: with ICE the phones may have chosen a way "
+			   "without the relay, since nothing%s came from the "
+			   "%s",
+			   f->from.packets > 0 ? " more" : "",
+			   party_name(f->speaker));
 		break;
 	case DIAGNOSIS_FELL_SILENT:
 		write_silence(out, f);

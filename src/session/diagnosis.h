@@ -21,6 +21,7 @@ enum diagnosis {
 	DIAGNOSIS_NO_DESTINATION, /* it comes, and can go nowhere */
 	DIAGNOSIS_NOT_SENT,       /* the kernel refused to send it */
 	DIAGNOSIS_WRONG_SOURCE,   /* it comes from somebody who is refused */
+	DIAGNOSIS_ELSEWHERE,      /* ICE may have chosen a way without us */
 	DIAGNOSIS_FELL_SILENT,    /* it came, and stopped */
 	DIAGNOSIS_NOTHING_CAME
 };
@@ -31,6 +32,7 @@ struct diagnosis_facts {
 	enum party speaker;
 	const char *type; /* of media */
 	bool answered, rejected, ended;
+	bool ice;                              /* both parties use it */
 	bool hold[PARTY_COUNT];                /* that party put it on hold */
 	enum direction direction[PARTY_COUNT]; /* that party's SDP says */
 	struct endpoint sdp[PARTY_COUNT];      /* unset: none */

@@ -31,8 +31,9 @@ struct stream {
 	enum stream_status final_status; /* once ENDED */
 	bool was_answered;               /* counts for the record */
 	bool hold[PARTY_COUNT];          /* that party put it on hold */
-	uint8_t direction[PARTY_COUNT];  /* enum direction, as its SDP says */
-	bool asymmetric[PARTY_COUNT];    /* it was, and that is logged */
+	bool ice; /* the latest offer and answer both have it */
+	uint8_t direction[PARTY_COUNT]; /* enum direction, as its SDP says */
+	bool asymmetric[PARTY_COUNT];   /* it was, and that is logged */
 	struct endpoint local[PARTY_COUNT]; /* what that party sends to */
 	struct endpoint sdp[PARTY_COUNT]; /* what its SDP says; may be unset */
 	uint64_t offered_us, answered_us, ended_us, since_us;
@@ -53,6 +54,7 @@ struct slot {
 	bool is_new;         /* made by this exchange, not kept from the last */
 	bool disabled;       /* the offer says port 0 */
 	bool holds;          /* the offerer puts it on hold */
+	bool ice;            /* the offerer uses ICE */
 	uint8_t direction;   /* enum direction, as the offerer says */
 	struct endpoint sdp; /* of the offerer; unset: unchanged */
 };

@@ -204,6 +204,7 @@ static int fill_slot(struct session *session, struct exchange *offer,
 	struct slot slot = {
 		.disabled = line->sdp.port == 0,
 		.holds = is_hold(line),
+		.ice = line->ice,
 		.direction = (uint8_t)line->direction,
 	};
 	int r;
@@ -279,6 +280,7 @@ static void answer_slot(struct slot *slot, enum party answerer,
 	stream_set_sdp(stream, answerer, &line->sdp, now_us);
 	stream_set_hold(stream, party_other(answerer), slot->holds, now_us);
 	stream_set_hold(stream, answerer, is_hold(line), now_us);
+	stream->ice = slot->ice && line->ice;
 	stream->direction[party_other(answerer)] = slot->direction;
 	stream->direction[answerer] = (uint8_t)line->direction;
 	stream_accept(stream, now_us);

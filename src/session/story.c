@@ -65,8 +65,9 @@ static void write_party(struct json_writer *w, const struct stream *stream,
 	json_text(w, "rule", learning_rule_name(rtp->rule));
 	json_bool(w, "asymmetric",
 		  stream->asymmetric[party] ||
-			  diagnosis_is_asymmetric(&stream->sdp[party],
-						  &rtp->remote));
+			  (!stream->ice &&
+			   diagnosis_is_asymmetric(&stream->sdp[party],
+						   &rtp->remote)));
 	json_u64(w, "packets", rtp->packets);
 	json_object_end(w);
 }
@@ -117,6 +118,7 @@ static struct diagnosis_facts facts_of(const struct stream *stream,
 		.speaker = speaker,
 		.type = stream->type,
 		.answered = stream->answered_us != 0,
+		.ice = stream->ice,
 		.rejected = stream_status(stream) == STREAM_REJECTED,
 		.ended = ended,
 		.local = {session_relay_ip(stream->session),

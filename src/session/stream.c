@@ -189,6 +189,9 @@ void stream_note_asymmetric(struct stream *stream,
 {
 	char sdp[ADDR_TEXT_SIZE], remote[ADDR_TEXT_SIZE];
 
+	/* There the SDP names one candidate of many. */
+	if (stream->ice)
+		return;
 	for (enum party p = 0; p < PARTY_COUNT; p++) {
 		const struct media_counters *rtp =
 			&media->from[p][COMPONENT_RTP];

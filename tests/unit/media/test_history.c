@@ -1,6 +1,7 @@
 /* What is kept of decisions, and read while the worker writes. */
 #include <pthread.h>
 
+#include "media/stream.h"
 #include "media_scene.h"
 
 static struct endpoint at(const char *ip, uint16_t port)
@@ -348,6 +349,46 @@ static void test_a_stranger_is_told_as_held_and_then_as_confirmed(void **state)
 	end_call(&call);
 }
 
+/* Six seconds pass, as far as the worker knows. */
+static void test_a_silence_of_the_remote_is_told_when_it_is_over(void **state)
+{
+	static const uint8_t report[8] = {0x80, 201, 0, 1};
+	struct history_facts facts;
+	struct phone moved;
+	struct call call;
+	uint64_t *heard_us;
+
+	(void)state;
+	start_call(&call, AF_INET);
+	moved = open_phone(call.media, AF_INET);
+	heard_us = &call.stream->ports[PARTY_CALLER][COMPONENT_RTP]
+			    .learning.heard_us;
+	say_rtp(&call, PARTY_CALLER, 1);
+	hear_rtp(&call, PARTY_CALLEE, 1, 1);
+	let_worker_finish(&call);
+	assert_int_equal(history_of(&call, PARTY_CALLER).silences, 0);
+	/* The worker reads it behind the settings that are published next. */
+	call.stream->began_us -= 6 * US_PER_S;
+	*heard_us = call.stream->began_us + 500 * US_PER_MS;
+	media_stream_set_sdp(call.stream, PARTY_CALLEE, &moved.at[0]);
+	say_rtp(&call, PARTY_CALLER, 2);
+	wait_readable(moved.fd[COMPONENT_RTP]);
+	let_worker_finish(&call);
+	facts = history_of(&call, PARTY_CALLER);
+	assert_int_equal(facts.silences, 1);
+	assert_int_equal(facts.silence_from_ms, 500);
+	assert_true(facts.silence_to_ms >= 6000);
+	/* RTCP comes as seldom as it likes. */
+	say(&call, PARTY_CALLER, COMPONENT_RTCP, report, sizeof(report));
+	wait_readable(moved.fd[COMPONENT_RTCP]);
+	let_worker_finish(&call);
+	assert_true(media_stream_read_history(call.stream, PARTY_CALLER,
+					      COMPONENT_RTCP, &facts));
+	assert_int_equal(facts.silences, 0);
+	close_phone(call.media, &moved);
+	end_call(&call);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -368,6 +409,8 @@ int main(void)
 		cmocka_unit_test(
 			test_new_sdp_replaces_the_remote_and_it_is_told),
 		cmocka_unit_test(test_packets_that_had_nowhere_to_go_are_told),
+		cmocka_unit_test(
+			test_a_silence_of_the_remote_is_told_when_it_is_over),
 		cmocka_unit_test(
 			test_a_stranger_is_told_as_held_and_then_as_confirmed),
 	};

@@ -238,6 +238,26 @@ static void test_the_stream_is_rejected(void **state)
 		    "stream");
 }
 
+static void test_ice_has_chosen_another_way(void **state)
+{
+	struct diagnosis_facts f = a_silent_call();
+
+	(void)state;
+	f.ice = true;
+	assert_says(&f, DIAGNOSIS_ELSEWHERE,
+		    "audio: the callee hears nothing here: with ICE the phones "
+		    "may have chosen a way without the relay, since nothing "
+		    "came from the caller");
+	f = a_fine_call();
+	f.ice = true;
+	/* The SDP names one candidate of many. */
+	f.from.remote = at("198.51.100.7", 4444);
+	f.from.rule = RULE_KNOWN_IP;
+	assert_says(&f, DIAGNOSIS_FINE,
+		    "audio: the callee hears the caller: 512 packets from "
+		    "198.51.100.7:4444, an IP address that is known for it");
+}
+
 static void test_nobody_has_answered(void **state)
 {
 	struct diagnosis_facts f = a_silent_call();
@@ -314,6 +334,7 @@ int main(void)
 		cmocka_unit_test(test_it_has_nowhere_to_go),
 		cmocka_unit_test(test_the_kernel_refuses_to_send_it),
 		cmocka_unit_test(test_the_stream_is_rejected),
+		cmocka_unit_test(test_ice_has_chosen_another_way),
 		cmocka_unit_test(test_nobody_has_answered),
 		cmocka_unit_test(test_a_party_holds),
 		cmocka_unit_test(test_sdp_alone_says_that_nothing_is_sent),
