@@ -356,20 +356,23 @@ static void test_a_silence_of_the_remote_is_told_when_it_is_over(void **state)
 	struct history_facts facts;
 	struct phone moved;
 	struct call call;
-	uint64_t *heard_us;
+	struct port *ports;
 
 	(void)state;
 	start_call(&call, AF_INET);
 	moved = open_phone(call.media, AF_INET);
-	heard_us = &call.stream->ports[PARTY_CALLER][COMPONENT_RTP]
-			    .learning.heard_us;
+	ports = call.stream->ports[PARTY_CALLER];
 	say_rtp(&call, PARTY_CALLER, 1);
 	hear_rtp(&call, PARTY_CALLEE, 1, 1);
+	say(&call, PARTY_CALLER, COMPONENT_RTCP, report, sizeof(report));
+	hear(&call, PARTY_CALLEE, COMPONENT_RTCP, report, sizeof(report));
 	let_worker_finish(&call);
 	assert_int_equal(history_of(&call, PARTY_CALLER).silences, 0);
 	/* The worker reads it behind the settings that are published next. */
 	call.stream->began_us -= 6 * US_PER_S;
-	*heard_us = call.stream->began_us + 500 * US_PER_MS;
+	for (enum component c = 0; c < COMPONENT_COUNT; c++)
+		ports[c].learning.heard_us =
+			call.stream->began_us + 500 * US_PER_MS;
 	media_stream_set_sdp(call.stream, PARTY_CALLEE, &moved.at[0]);
 	say_rtp(&call, PARTY_CALLER, 2);
 	wait_readable(moved.fd[COMPONENT_RTP]);
