@@ -138,6 +138,11 @@ static void party_encode(struct json_writer *w, enum party party,
 	endpoint_or_unknown(w,
 			    party == PARTY_CALLER ? "caller_sdp" : "callee_sdp",
 			    &s->sdp);
+	if (s->asymmetric)
+		json_u64(w,
+			 party == PARTY_CALLER ? "caller_asymmetric"
+					       : "callee_asymmetric",
+			 1);
 	component_encode(w, party, "rtp", &s->component[COMPONENT_RTP]);
 	component_encode(w, party, "rtcp", &s->component[COMPONENT_RTCP]);
 	for (size_t i = 0; i < s->drop_count; i++)

@@ -55,6 +55,7 @@ struct stream_party_statistics {
 	struct endpoint local;
 	struct endpoint sdp;    /* unset: "Unknown" */
 	struct endpoint remote; /* unset: "Unknown" */
+	bool asymmetric;        /* it sent from elsewhere than its SDP says */
 	size_t drop_count;
 	struct drop_statistics drops[STATISTICS_MAX_DROPS];
 };

@@ -108,6 +108,7 @@ static void fill_party(const struct stream *stream,
 		ret->local.ip = *shown;
 	ret->sdp = stream->sdp[party];
 	ret->remote = rtp->remote;
+	ret->asymmetric = stream->asymmetric[party];
 	fill_drops(rtp, rtcp, ret);
 }
 

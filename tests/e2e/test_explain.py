@@ -9,6 +9,7 @@ import pytest
 from mp.control import http_request
 from mp.packets import rtp_series
 from mp.phone import talk
+from mp.records import record
 from mp.wait import wait_for
 from test_command import asked, mediaproxy
 
@@ -172,7 +173,7 @@ def test_nothing_to_hear_because_of_a_hold_or_a_rejection(call_system):
     assert call.remove() == "removed"
 
 
-def test_an_asymmetric_phone_is_named_once_in_the_log_and_in_the_story(call_system):
+def test_an_asymmetric_phone_is_named_once_in_the_log_in_the_story_and_in_the_record(call_system):
     caller, callee = streams(call_system)
     call = call_system.call().establish([caller], [callee])
     elsewhere = caller.phone.port()
@@ -187,6 +188,8 @@ def test_an_asymmetric_phone_is_named_once_in_the_log_and_in_the_story(call_syst
     assert "an asymmetric phone: its SDP says " + address(caller.rtp) in said(told, "caller")
     assert call.remove() == "removed"
     assert call_system.relay.log().count("asymmetric caller") == 1
+    final, = record(call_system, call.call_id)["streams"]
+    assert final["caller_asymmetric"] == 1 and "callee_asymmetric" not in final
 
 
 def test_a_rebinding_and_new_sdp_are_told(make_call_system):

@@ -178,6 +178,25 @@ static void test_only_reasons_that_dropped_something_are_named(void **state)
 	assert_encodes(&s, STATISTICS_SESSIONS, EXAMPLE "}");
 }
 
+static void test_an_asymmetric_phone_is_named_in_a_record(void **state)
+{
+	struct stream_statistics stream = example_stream();
+	struct session_statistics s = example(&stream, 1);
+	char *text;
+
+	(void)state;
+	stream.party[PARTY_CALLEE].asymmetric = true;
+	text = encode_text(&s, STATISTICS_REMOVE);
+	assert_non_null(strstr(text, "\"callee_sdp\": \"Unknown\", "
+				     "\"callee_asymmetric\": 1, "
+				     "\"callee_rtp_packets\": 33"));
+	assert_null(strstr(text, "caller_asymmetric"));
+	free(text);
+	text = encode_text(&s, STATISTICS_SESSIONS);
+	assert_null(strstr(text, "asymmetric"));
+	free(text);
+}
+
 static void test_the_record_of_a_call_that_nobody_answered(void **state)
 {
 	struct session_statistics s = example(NULL, 0);
@@ -371,6 +390,7 @@ int main(void)
 		cmocka_unit_test(test_each_use_adds_its_keys_in_order),
 		cmocka_unit_test(
 			test_only_reasons_that_dropped_something_are_named),
+		cmocka_unit_test(test_an_asymmetric_phone_is_named_in_a_record),
 		cmocka_unit_test(
 			test_the_record_of_a_call_that_nobody_answered),
 		cmocka_unit_test(test_the_record_of_a_usual_call_is_short),
