@@ -155,12 +155,13 @@ struct learning_facts media_stream_facts(struct port *c,
 /** Show the remote as it is now. */
 void media_port_show_remote(struct port *c);
 
-/** A time as the history has it. */
+/** A time as the history has it; rounded up, so that what followed an answer is
+ * not told before it. */
 static inline uint32_t media_history_ms(const struct port *c, uint64_t us)
 {
 	uint64_t began_us = c->stream->began_us;
 
-	return us > began_us ? (uint32_t)((us - began_us) / 1000) : 0;
+	return us > began_us ? (uint32_t)((us - began_us + 999) / 1000) : 0;
 }
 
 /** Add to a number of which this thread is the only writer. */

@@ -1,6 +1,7 @@
 #include "session/diagnosis.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 
 #include "base/clock.h"
 
@@ -73,6 +74,13 @@ const char *diagnosis_rule_text(enum learning_rule rule)
 	default:
 		return learning_rule_name(rule);
 	}
+}
+
+const char *diagnosis_packets(uint64_t count, char text[static 40])
+{
+	(void)snprintf(text, 40, "%" PRIu64 " packet%s", count,
+		       count == 1 ? "" : "s");
+	return text;
 }
 
 /* ---- the verdict ---- */
@@ -151,9 +159,9 @@ static void write_fine(struct buf *out, const struct diagnosis_facts *f)
 	const struct media_counters *from = &f->from;
 	uint64_t lost =
 		from->drops[DROP_SEND_FULL] + from->drops[DROP_RECEIVE_FULL];
-	char remote[ADDR_TEXT_SIZE], sdp[ADDR_TEXT_SIZE];
+	char remote[ADDR_TEXT_SIZE], sdp[ADDR_TEXT_SIZE], number[40];
 
-	buf_printf(out, ": %" PRIu64 " packets", from->packets);
+	buf_printf(out, ": %s", diagnosis_packets(from->packets, number));
 	if (ip_is_set(&from->remote.ip))
 		buf_printf(out, " from %s, %s",
 			   endpoint_format(&from->remote, remote),
@@ -166,10 +174,8 @@ static void write_fine(struct buf *out, const struct diagnosis_facts *f)
 		buf_printf(out, "; %" PRIu64 " before had nowhere to go yet",
 			   from->drops[DROP_NO_DESTINATION]);
 	if (lost > 0)
-		buf_printf(out,
-			   "; %" PRIu64 " packets were lost at the relay, "
-			   "which is too busy",
-			   lost);
+		buf_printf(out, "; the relay, which is too busy, lost %s",
+			   diagnosis_packets(lost, number));
 }
 
 static const char *direction_text(enum direction direction)
@@ -205,13 +211,14 @@ static void write_no_destination(struct buf *out,
 				 const struct diagnosis_facts *f)
 {
 	const struct endpoint *sdp = &f->sdp[listener_of(f)];
-	char text[ADDR_TEXT_SIZE];
+	char text[ADDR_TEXT_SIZE], number[40];
 
-	buf_printf(out,
-		   ": %" PRIu64 " packets of the %s had nowhere to go, since "
-		   "nothing ever came from the %s, and its SDP ",
-		   f->from.drops[DROP_NO_DESTINATION], party_name(f->speaker),
-		   party_name(listener_of(f)));
+	buf_printf(
+		out,
+		": %s of the %s had nowhere to go, since "
+		"nothing ever came from the %s, and its SDP ",
+		diagnosis_packets(f->from.drops[DROP_NO_DESTINATION], number),
+		party_name(f->speaker), party_name(listener_of(f)));
 	if (ip_is_set(&sdp->ip))
 		buf_printf(out, "says %s, %s", endpoint_format(sdp, text),
 			   ip_is_private(&sdp->ip) ? "a private address out of "
@@ -224,11 +231,10 @@ static void write_no_destination(struct buf *out,
 static void write_source(struct buf *out, const struct diagnosis_facts *f)
 {
 	const char *why = diagnosis_drop_text(f->refused_why);
-	char text[ADDR_TEXT_SIZE];
+	char text[ADDR_TEXT_SIZE], number[40];
 
-	buf_printf(out,
-		   ": %" PRIu64 " packets came from %s and were refused as %s",
-		   f->refused_packets,
+	buf_printf(out, ": %s from %s refused as %s",
+		   diagnosis_packets(f->refused_packets, number),
 		   endpoint_format(&f->refused_source, text),
 		   media_drop_name(f->refused_why));
 	if (why)
@@ -242,11 +248,11 @@ static void write_source(struct buf *out, const struct diagnosis_facts *f)
 
 static void write_silence(struct buf *out, const struct diagnosis_facts *f)
 {
-	char text[ADDR_TEXT_SIZE];
+	char text[ADDR_TEXT_SIZE], number[40];
 
-	buf_printf(out,
-		   ": nothing more came from the %s, after %" PRIu64 " packets",
-		   party_name(f->speaker), f->from.packets);
+	buf_printf(out, ": nothing more came from the %s, after %s",
+		   party_name(f->speaker),
+		   diagnosis_packets(f->from.packets, number));
 	if (ip_is_set(&f->from.remote.ip))
 		buf_printf(out, " from %s",
 			   endpoint_format(&f->from.remote, text));
@@ -268,6 +274,8 @@ static void write_nothing(struct buf *out, const struct diagnosis_facts *f)
 static void write_reason(struct buf *out, const struct diagnosis_facts *f,
 			 enum diagnosis diagnosis)
 {
+	char number[40];
+
 	switch (diagnosis) {
 	case DIAGNOSIS_FINE:
 		write_fine(out, f);
@@ -286,9 +294,10 @@ static void write_reason(struct buf *out, const struct diagnosis_facts *f,
 		break;
 	case DIAGNOSIS_NOT_SENT:
 		buf_printf(out,
-			   ": %" PRIu64 " packets of the %s could not be sent "
+			   ": %s of the %s could not be sent "
 			   "to the %s: unreachable, filtered, or too big",
-			   f->from.drops[DROP_SEND_FAILED],
+			   diagnosis_packets(f->from.drops[DROP_SEND_FAILED],
+					     number),
 			   party_name(f->speaker), party_name(listener_of(f)));
 		break;
 	case DIAGNOSIS_WRONG_SOURCE:

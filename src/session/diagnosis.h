@@ -52,6 +52,9 @@ enum diagnosis diagnose(const struct diagnosis_facts *facts);
 /** What diagnose() says, as a sentence without a full stop. */
 void diagnosis_write(struct buf *out, const struct diagnosis_facts *facts);
 
+/** "1 packet", "2 packets". @return text */
+const char *diagnosis_packets(uint64_t count, char text[static 40]);
+
 /** Does media come from elsewhere than a public address in the SDP, or from
  * another port? Behind a NAT, with a private one, that says nothing. */
 bool diagnosis_is_asymmetric(const struct endpoint *sdp,

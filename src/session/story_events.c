@@ -227,7 +227,7 @@ static void tell_refusal(struct story *story, const struct speaker *who,
 		add_of(story, who, entry->first_ms, held ? "held" : "refused");
 	enum media_drop drop = (enum media_drop)entry->reason;
 	const char *why = diagnosis_drop_text(drop);
-	char source[ADDR_TEXT_SIZE];
+	char source[ADDR_TEXT_SIZE], number[40];
 
 	event->until_us += (entry->last_ms - entry->first_ms) * US_PER_MS;
 	event->source = history_source(entry);
@@ -236,12 +236,12 @@ static void tell_refusal(struct story *story, const struct speaker *who,
 	if (ip_is_set(&event->source.ip))
 		say(event, "from %s ", endpoint_format(&event->source, source));
 	if (held) {
-		say(event, "held until it proves itself: %" PRIu32 " packets",
-		    entry->count);
+		say(event, "held until it proves itself: %s",
+		    diagnosis_packets(entry->count, number));
 		return;
 	}
 	event->reason = media_drop_name(drop);
-	say(event, "refused, %" PRIu32 " packets: %s", entry->count,
+	say(event, "refused, %s: %s", diagnosis_packets(entry->count, number),
 	    event->reason);
 	if (why)
 		say(event, " (%s)", why);
@@ -278,13 +278,19 @@ static void tell_silence(struct story *story, const struct speaker *who,
 static void tell_history(struct story *story, const struct speaker *who,
 			 const struct history_facts *h)
 {
+	uint32_t latest_ms = 0;
+
 	tell_decisions(story, who, h);
-	for (unsigned i = 0; i < HISTORY_REFUSALS; i++)
-		if (h->refused[i].kind != HISTORY_NONE)
-			tell_refusal(story, who, &h->refused[i]);
+	for (unsigned i = 0; i < HISTORY_REFUSALS; i++) {
+		if (h->refused[i].kind == HISTORY_NONE)
+			continue;
+		tell_refusal(story, who, &h->refused[i]);
+		if (h->refused[i].last_ms > latest_ms)
+			latest_ms = h->refused[i].last_ms;
+	}
 	if (h->pushed_out > 0)
-		say(add_of(story, who, 0, "not_kept"),
-		    "%s: %u more entries of refused sources are not remembered",
+		say(add_of(story, who, latest_ms, "not_kept"),
+		    "%s: %u more refusals of others are not remembered",
 		    who->name, h->pushed_out);
 	tell_kernel(story, who, h);
 	tell_silence(story, who, h);
@@ -349,12 +355,14 @@ static void tell_stream(struct story *story, const struct stream *stream)
 
 /* ---- all of it ---- */
 
+/* To the millisecond, as media has its times; signalling was added first. */
 static int compare(const void *a_ptr, const void *b_ptr)
 {
 	const struct event *a = a_ptr, *b = b_ptr;
+	uint64_t a_ms = a->at_us / US_PER_MS, b_ms = b->at_us / US_PER_MS;
 
-	if (a->at_us != b->at_us)
-		return a->at_us < b->at_us ? -1 : 1;
+	if (a_ms != b_ms)
+		return a_ms < b_ms ? -1 : 1;
 	return a->number < b->number ? -1 : 1;
 }
 

@@ -129,8 +129,8 @@ static void test_what_was_lost_at_the_relay_is_said(void **state)
 	assert_says(&f, DIAGNOSIS_FINE,
 		    "audio: the callee hears the caller: 512 packets from "
 		    "198.51.100.7:4000, exactly the address in its SDP; 5 "
-		    "before had nowhere to go yet; 5 packets were lost at the "
-		    "relay, which is too busy");
+		    "before had nowhere to go yet; the relay, which is too "
+		    "busy, lost 5 packets");
 	/* Many, but that is over: the callee has spoken. */
 	f.from.drops[DROP_NO_DESTINATION] = 5000;
 	assert_int_equal(diagnose(&f), DIAGNOSIS_FINE);
@@ -164,8 +164,8 @@ static void test_it_comes_from_somebody_who_is_refused(void **state)
 	f.refused_packets = 512;
 	f.refused_last_us = NOW;
 	assert_says(&f, DIAGNOSIS_WRONG_SOURCE,
-		    "audio: the callee hears nothing: 512 packets came from "
-		    "203.0.113.9:40000 and were refused as not_proved (it "
+		    "audio: the callee hears nothing: 512 packets from "
+		    "203.0.113.9:40000 refused as not_proved (it "
 		    "proved by nothing that it is the party); nothing ever "
 		    "came from the caller's SDP address 10.0.0.5:4000");
 }
@@ -182,7 +182,7 @@ static void test_it_moved_and_is_refused_since(void **state)
 	f.refused_last_us = NOW - 20000;
 	assert_says(&f, DIAGNOSIS_WRONG_SOURCE,
 		    "audio: the callee hears nothing since 20.000: 450 packets "
-		    "came from 203.0.113.9:40000 and were refused as "
+		    "from 203.0.113.9:40000 refused as "
 		    "not_the_remote (another source is the confirmed one)");
 	/* A stranger of long ago has nothing to do with it. */
 	f.refused_last_us = NOW - 15 * US_PER_S;
