@@ -173,6 +173,9 @@ static void write_fine(struct buf *out, const struct diagnosis_facts *f)
 	if (from->drops[DROP_NO_DESTINATION] > 0)
 		buf_printf(out, "; %" PRIu64 " before had nowhere to go yet",
 			   from->drops[DROP_NO_DESTINATION]);
+	if (from->drops[DROP_SEND_FAILED] > 0)
+		buf_printf(out, "; %" PRIu64 " could not be sent",
+			   from->drops[DROP_SEND_FAILED]);
 	if (lost > 0)
 		buf_printf(out, "; the relay, which is too busy, lost %s",
 			   diagnosis_packets(lost, number));

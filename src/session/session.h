@@ -119,8 +119,8 @@ void sessions_end_all(struct sessions *sessions,
 
 /**
  * Tell what happened to a call, as `mediaproxy explain` shows it: an object for
- * each session with this call-id, the oldest first. The last ended sessions are
- * among them.
+ * each session with this call-id, the oldest first, the latest 20 at most. The
+ * last ended sessions are among them.
  *
  * @param w  In an array
  * @return how many

@@ -398,29 +398,46 @@ void sessions_end_all(struct sessions *sessions, const struct session_time *now)
 			     SESSION_END_SHUTDOWN, now);
 }
 
-static size_t explain_list(const struct list *list, struct span call_id,
-			   uint64_t now_us, struct json_writer *w)
+static size_t count_in(const struct list *list, struct span call_id)
 {
-	size_t found = 0;
+	size_t count = 0;
 
 	list_for_each (link, list) {
 		const struct session *session =
 			list_item(link, struct session, link);
 
-		if (!span_equal(session_call_id(session), call_id))
-			continue;
-		session_write_story(session, now_us, w);
-		found++;
+		count += span_equal(session_call_id(session), call_id);
 	}
-	return found;
+	return count;
 }
+
+/* What a caller can make as long as he likes has to fit a link's line. */
+#define STORIES_MOST 20
 
 size_t sessions_explain(const struct sessions *sessions, struct span call_id,
 			uint64_t now_us, struct json_writer *w)
 {
-	return explain_list(&sessions->kept, call_id, now_us, w) +
-	       explain_list(&sessions->dying, call_id, now_us, w) +
-	       explain_list(&sessions->list, call_id, now_us, w);
+	const struct list *lists[] = {&sessions->kept, &sessions->dying,
+				      &sessions->list};
+	size_t count = 0, skip;
+
+	for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
+		count += count_in(lists[i], call_id);
+	skip = count > STORIES_MOST ? count - STORIES_MOST : 0;
+	count -= skip;
+	for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
+		list_for_each (link, lists[i]) {
+			const struct session *session =
+				list_item(link, struct session, link);
+
+			if (!span_equal(session_call_id(session), call_id))
+				continue;
+			if (skip > 0)
+				skip--;
+			else
+				session_write_story(session, now_us, w);
+		}
+	return count;
 }
 
 void sessions_count(const struct sessions *sessions, struct session_counts *ret)

@@ -124,12 +124,14 @@ static void test_what_was_lost_at_the_relay_is_said(void **state)
 
 	(void)state;
 	f.from.drops[DROP_NO_DESTINATION] = 5;
+	f.from.drops[DROP_SEND_FAILED] = 1;
 	f.from.drops[DROP_SEND_FULL] = 2;
 	f.from.drops[DROP_RECEIVE_FULL] = 3;
 	assert_says(&f, DIAGNOSIS_FINE,
 		    "audio: the callee hears the caller: 512 packets from "
 		    "198.51.100.7:4000, exactly the address in its SDP; 5 "
-		    "before had nowhere to go yet; the relay, which is too "
+		    "before had nowhere to go yet; 1 could not be sent; the "
+		    "relay, which is too "
 		    "busy, lost 5 packets");
 	/* Many, but that is over: the callee has spoken. */
 	f.from.drops[DROP_NO_DESTINATION] = 5000;

@@ -133,6 +133,25 @@ static void test_the_oldest_are_forgotten(void **state)
 	assert_int_equal(known(world, "call-1001"), 1);
 }
 
+static void
+test_of_many_calls_with_one_call_id_the_latest_are_told(void **state)
+{
+	struct world *world = *state;
+	size_t count;
+
+	for (int i = 0; i < 22; i++) {
+		REQUEST(1, .media = A);
+		if (i < 21)
+			remove_call(world, "caller");
+		pass(world, 10);
+	}
+	story_of(world, "call-1", &count);
+	assert_int_equal(count, 20);
+	assert_record_has(world, "\"began\": 1700000020.000");
+	assert_record_has(world, "\"began\": 1700000210.000");
+	assert_record_lacks(world, "\"began\": 1700000010.000");
+}
+
 static void test_the_first_and_the_latest_signals_are_kept(void **state)
 {
 	struct signals signals = {0};
@@ -180,6 +199,7 @@ int main(void)
 			begin_with_two_pairs, end),
 		TEST(test_the_oldest_are_forgotten),
 		TEST(test_a_long_call_says_what_it_has_forgotten),
+		TEST(test_of_many_calls_with_one_call_id_the_latest_are_told),
 		cmocka_unit_test(
 			test_the_first_and_the_latest_signals_are_kept),
 	};
