@@ -1,5 +1,6 @@
 #include "media/history.h"
 
+#include <stddef.h>
 #include <string.h>
 #include <time.h>
 
@@ -7,8 +8,11 @@
 #define READ_PAUSES 10  /* for a worker that does not run just now */
 #define PAUSE_NS 100000
 
-_Static_assert(sizeof(struct history_facts) % sizeof(uint32_t) == 0,
-	       "words cover it");
+_Static_assert(sizeof(struct history_counts) % sizeof(uint32_t) == 0 &&
+		       sizeof(struct history_entry) % sizeof(uint32_t) == 0 &&
+		       sizeof(struct history_facts) % sizeof(uint32_t) == 0 &&
+		       offsetof(struct history_facts, counts) == 0,
+	       "each part is made of whole words");
 
 /* ---- both ---- */
 
@@ -31,14 +35,17 @@ struct endpoint history_source(const struct history_entry *entry)
 	return source;
 }
 
-static void copy_words(const struct history *history, struct history_facts *ret)
+/* A part of the facts: whole words, as all of them are. */
+static void get(const struct history *history, size_t offset, void *ret,
+		size_t size)
 {
+	const _Atomic uint32_t *words =
+		&history->words[offset / sizeof(uint32_t)];
 	uint32_t copy[HISTORY_WORDS];
 
-	for (size_t i = 0; i < HISTORY_WORDS; i++)
-		copy[i] = atomic_load_explicit(&history->words[i],
-					       memory_order_acquire);
-	memcpy(ret, copy, sizeof(*ret));
+	for (size_t i = 0; i < size / sizeof(uint32_t); i++)
+		copy[i] = atomic_load_explicit(&words[i], memory_order_acquire);
+	memcpy(ret, copy, size);
 }
 
 /* ---- the worker ---- */
@@ -47,28 +54,45 @@ static struct history_facts own_facts(const struct history *history)
 {
 	struct history_facts facts;
 
-	copy_words(history, &facts);
+	get(history, 0, &facts, sizeof(facts));
 	return facts;
 }
 
-/* Only what has changed is written. Release keeps each word behind the version
- * that says so, as in latch.h. */
-static void publish(struct history *history, const struct history_facts *facts)
+static void begin(struct history *history)
 {
 	uint32_t version =
 		atomic_load_explicit(&history->version, memory_order_relaxed);
-	uint32_t copy[HISTORY_WORDS];
 
-	memcpy(copy, facts, sizeof(*facts));
 	atomic_store_explicit(&history->version, version + 1,
 			      memory_order_relaxed);
-	for (size_t i = 0; i < HISTORY_WORDS; i++)
-		if (atomic_load_explicit(&history->words[i],
-					 memory_order_relaxed) != copy[i])
-			atomic_store_explicit(&history->words[i], copy[i],
-					      memory_order_release);
-	atomic_store_explicit(&history->version, version + 2,
+}
+
+/* Release keeps each word behind the version that says so, as in latch.h. */
+static void put(struct history *history, size_t offset, const void *part,
+		size_t size)
+{
+	_Atomic uint32_t *words = &history->words[offset / sizeof(uint32_t)];
+	uint32_t copy[HISTORY_WORDS];
+
+	memcpy(copy, part, size);
+	for (size_t i = 0; i < size / sizeof(uint32_t); i++)
+		atomic_store_explicit(&words[i], copy[i], memory_order_release);
+}
+
+static void end(struct history *history)
+{
+	uint32_t version =
+		atomic_load_explicit(&history->version, memory_order_relaxed);
+
+	atomic_store_explicit(&history->version, version + 1,
 			      memory_order_release);
+}
+
+static void publish(struct history *history, const struct history_facts *facts)
+{
+	begin(history);
+	put(history, 0, facts, sizeof(*facts));
+	end(history);
 }
 
 static uint32_t add_up_to_max(uint32_t number, uint64_t more)
@@ -116,11 +140,12 @@ void history_decided(struct history *history, enum history_kind kind,
 	const unsigned wrap =
 		UINT16_MAX / HISTORY_DECISIONS * HISTORY_DECISIONS;
 
-	facts.decided[facts.decisions % HISTORY_DECISIONS] =
+	facts.decided[facts.counts.decisions % HISTORY_DECISIONS] =
 		make_entry(kind, reason, source, now_ms, count);
-	facts.decisions = (uint16_t)(facts.decisions + 1u == wrap
-					     ? wrap - HISTORY_DECISIONS
-					     : facts.decisions + 1u);
+	facts.counts.decisions =
+		(uint16_t)(facts.counts.decisions + 1u == wrap
+				   ? wrap - HISTORY_DECISIONS
+				   : facts.counts.decisions + 1u);
 	publish(history, &facts);
 }
 
@@ -141,39 +166,54 @@ static bool goes_before(const struct history_entry *a,
 	return a->last_ms < b->last_ms;
 }
 
+static void put_refused(struct history *history, unsigned place,
+			const struct history_entry *entry)
+{
+	put(history,
+	    offsetof(struct history_facts, refused) + place * sizeof(*entry),
+	    entry, sizeof(*entry));
+}
+
+/* A flood comes here with each packet: so not all is read and written. */
 void history_refused(struct history *history, enum history_kind kind,
 		     unsigned reason, const struct endpoint *source,
 		     uint32_t now_ms, uint64_t count)
 {
-	struct history_facts facts = own_facts(history);
 	struct history_entry entry =
 		make_entry(kind, reason, source, now_ms, count);
-	struct history_entry *place = &facts.refused[0];
+	struct history_entry refused[HISTORY_REFUSALS];
+	struct history_counts counts;
+	unsigned place = 0;
 
+	get(history, offsetof(struct history_facts, refused), refused,
+	    sizeof(refused));
 	for (unsigned i = 0; i < HISTORY_REFUSALS; i++) {
-		struct history_entry *at = &facts.refused[i];
-
-		if (is_same(at, &entry)) {
-			at->count = add_up_to_max(at->count, count);
-			at->last_ms = now_ms;
-			publish(history, &facts);
+		if (is_same(&refused[i], &entry)) {
+			entry.first_ms = refused[i].first_ms;
+			entry.count = add_up_to_max(refused[i].count, count);
+			begin(history);
+			put_refused(history, i, &entry);
+			end(history);
 			return;
 		}
-		if (goes_before(at, place))
-			place = at;
+		if (goes_before(&refused[i], &refused[place]))
+			place = i;
 	}
-	if (place->kind != HISTORY_NONE)
-		count_one(&facts.pushed_out);
-	*place = entry;
-	publish(history, &facts);
+	get(history, 0, &counts, sizeof(counts));
+	if (refused[place].kind != HISTORY_NONE)
+		count_one(&counts.pushed_out);
+	begin(history);
+	put(history, 0, &counts, sizeof(counts));
+	put_refused(history, place, &entry);
+	end(history);
 }
 
 void history_silent(struct history *history, uint32_t from_ms, uint32_t to_ms)
 {
 	struct history_facts facts = own_facts(history);
 
-	if (facts.silences == 0 || facts.silence_from_ms != from_ms)
-		count_one(&facts.silences);
+	if (facts.counts.silences == 0 || facts.silence_from_ms != from_ms)
+		count_one(&facts.counts.silences);
 	facts.silence_from_ms = from_ms;
 	facts.silence_to_ms = to_ms;
 	publish(history, &facts);
@@ -183,9 +223,9 @@ void history_handed(struct history *history, uint32_t now_ms)
 {
 	struct history_facts facts = own_facts(history);
 
-	if (facts.handed == 0)
+	if (facts.counts.handed == 0)
 		facts.handed_ms = now_ms;
-	count_one(&facts.handed);
+	count_one(&facts.counts.handed);
 	publish(history, &facts);
 }
 
@@ -198,7 +238,7 @@ static bool try_read(const struct history *history, struct history_facts *ret)
 
 	if (version & 1)
 		return false;
-	copy_words(history, ret);
+	get(history, 0, ret, sizeof(*ret));
 	return atomic_load_explicit(&history->version, memory_order_relaxed) ==
 	       version;
 }

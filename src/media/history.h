@@ -45,13 +45,17 @@ struct history_entry {
 	uint8_t reason;
 };
 
-/** A copy. Counts stop at their largest value. */
-struct history_facts {
-	uint16_t decisions;  /* ever; number n stands at n % HISTORY_DECISIONS
-			      */
+/** How often; they stop at their largest value. */
+struct history_counts {
+	uint16_t decisions;  /* number n stands at n % HISTORY_DECISIONS */
 	uint16_t pushed_out; /* refused sources that are not kept */
 	uint16_t silences;   /* that began and ended, or are going on */
-	uint16_t handed;     /* to the kernel, so many times */
+	uint16_t handed;     /* to the kernel */
+};
+
+/** A copy. */
+struct history_facts {
+	struct history_counts counts;
 	uint32_t silence_from_ms, silence_to_ms; /* the latest */
 	uint32_t handed_ms;                      /* the first time */
 	struct history_entry decided[HISTORY_DECISIONS];

@@ -205,18 +205,19 @@ static void tell_decision(struct story *story, const struct speaker *who,
 static void tell_decisions(struct story *story, const struct speaker *who,
 			   const struct history_facts *h)
 {
-	unsigned kept = h->decisions < HISTORY_DECISIONS ? h->decisions
-							 : HISTORY_DECISIONS;
+	unsigned kept = h->counts.decisions < HISTORY_DECISIONS
+				? h->counts.decisions
+				: HISTORY_DECISIONS;
 
 	for (unsigned i = 1; i <= kept; i++)
-		tell_decision(
-			story, who,
-			&h->decided[(h->decisions - i) % HISTORY_DECISIONS]);
-	if (h->decisions > kept)
+		tell_decision(story, who,
+			      &h->decided[(h->counts.decisions - i) %
+					  HISTORY_DECISIONS]);
+	if (h->counts.decisions > kept)
 		say(add_of(story, who, 0, "not_kept"),
 		    "%s: the %u decisions before the last %u are not "
 		    "remembered",
-		    who->name, h->decisions - kept, kept);
+		    who->name, h->counts.decisions - kept, kept);
 }
 
 static void tell_refusal(struct story *story, const struct speaker *who,
@@ -252,12 +253,12 @@ static void tell_kernel(struct story *story, const struct speaker *who,
 {
 	struct event *event;
 
-	if (h->handed == 0)
+	if (h->counts.handed == 0)
 		return;
 	event = add_of(story, who, h->handed_ms, "kernel");
 	say(event, "%s: the kernel forwards it", who->name);
-	if (h->handed > 1)
-		say(event, ", for the first of %u times", h->handed);
+	if (h->counts.handed > 1)
+		say(event, ", for the first of %u times", h->counts.handed);
 }
 
 static void tell_silence(struct story *story, const struct speaker *who,
@@ -266,13 +267,13 @@ static void tell_silence(struct story *story, const struct speaker *who,
 	uint64_t ms = h->silence_to_ms - h->silence_from_ms;
 	struct event *event;
 
-	if (h->silences == 0)
+	if (h->counts.silences == 0)
 		return;
 	event = add_of(story, who, h->silence_from_ms, "silent");
 	event->until_us += ms * US_PER_MS;
 	say(event, "%s falls silent for %.1f s", who->name, (double)ms / 1000);
-	if (h->silences > 1)
-		say(event, ", the last of %u times", h->silences);
+	if (h->counts.silences > 1)
+		say(event, ", the last of %u times", h->counts.silences);
 }
 
 static void tell_history(struct story *story, const struct speaker *who,
@@ -288,10 +289,10 @@ static void tell_history(struct story *story, const struct speaker *who,
 		if (h->refused[i].last_ms > latest_ms)
 			latest_ms = h->refused[i].last_ms;
 	}
-	if (h->pushed_out > 0)
+	if (h->counts.pushed_out > 0)
 		say(add_of(story, who, latest_ms, "not_kept"),
 		    "%s: %u more refusals of others are not remembered",
-		    who->name, h->pushed_out);
+		    who->name, h->counts.pushed_out);
 	tell_kernel(story, who, h);
 	tell_silence(story, who, h);
 }

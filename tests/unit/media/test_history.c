@@ -34,7 +34,7 @@ static void test_an_empty_history_says_nothing(void **state)
 	struct history_facts facts = read_back(&history);
 
 	(void)state;
-	assert_int_equal(facts.decisions, 0);
+	assert_int_equal(facts.counts.decisions, 0);
 	for (unsigned i = 0; i < HISTORY_REFUSALS; i++)
 		assert_int_equal(facts.refused[i].kind, HISTORY_NONE);
 	assert_source(&facts.refused[0], (struct endpoint){0});
@@ -52,7 +52,7 @@ static void test_sources_of_both_families_come_back_as_they_were(void **state)
 	history_decided(&history, HISTORY_CONFIRMED, RULE_REBIND, &v6, 900, 70);
 	history_decided(&history, HISTORY_FORGOTTEN, 0, NULL, 950, 0);
 	facts = read_back(&history);
-	assert_int_equal(facts.decisions, 3);
+	assert_int_equal(facts.counts.decisions, 3);
 	assert_source(&facts.decided[0], v4);
 	assert_int_equal(facts.decided[0].first_ms, 830);
 	assert_source(&facts.decided[1], v6);
@@ -72,12 +72,12 @@ static void test_the_latest_decisions_are_kept(void **state)
 		history_decided(&history, HISTORY_CONFIRMED, RULE_SDP, &source,
 				i, 0);
 	facts = read_back(&history);
-	assert_in_range(facts.decisions, UINT16_MAX - 10, UINT16_MAX);
+	assert_in_range(facts.counts.decisions, UINT16_MAX - 10, UINT16_MAX);
 	for (uint32_t i = 1; i <= HISTORY_DECISIONS; i++)
-		assert_int_equal(
-			facts.decided[(facts.decisions - i) % HISTORY_DECISIONS]
-				.first_ms,
-			200000 - i);
+		assert_int_equal(facts.decided[(facts.counts.decisions - i) %
+					       HISTORY_DECISIONS]
+					 .first_ms,
+				 200000 - i);
 }
 
 static void test_refusals_of_one_source_are_one_entry(void **state)
@@ -123,12 +123,12 @@ static void test_a_flood_pushes_out_no_decision_and_no_loud_source(void **state)
 				&other, 3 + i, 1);
 	}
 	facts = read_back(&history);
-	assert_int_equal(facts.decisions, 1);
+	assert_int_equal(facts.counts.decisions, 1);
 	assert_source(&facts.decided[0], remote);
 	for (unsigned i = 0; i < HISTORY_REFUSALS; i++)
 		found += facts.refused[i].count == 50;
 	assert_int_equal(found, 1);
-	assert_int_equal(facts.pushed_out, UINT16_MAX);
+	assert_int_equal(facts.counts.pushed_out, UINT16_MAX);
 }
 
 static void test_a_silence_that_goes_on_is_one_silence(void **state)
@@ -141,7 +141,7 @@ static void test_a_silence_that_goes_on_is_one_silence(void **state)
 	history_silent(&history, 0, 7000);
 	history_silent(&history, 9000, 20000);
 	facts = read_back(&history);
-	assert_int_equal(facts.silences, 2);
+	assert_int_equal(facts.counts.silences, 2);
 	assert_int_equal(facts.silence_from_ms, 9000);
 	assert_int_equal(facts.silence_to_ms, 20000);
 }
@@ -155,7 +155,7 @@ static void test_the_first_time_with_the_kernel_is_kept(void **state)
 	history_handed(&history, 40);
 	history_handed(&history, 90);
 	facts = read_back(&history);
-	assert_int_equal(facts.handed, 2);
+	assert_int_equal(facts.counts.handed, 2);
 	assert_int_equal(facts.handed_ms, 40);
 }
 
@@ -164,18 +164,18 @@ static void test_the_first_time_with_the_kernel_is_kept(void **state)
 static void test_a_reader_gives_up_on_a_writer_that_does_not_go_on(void **state)
 {
 	struct history history = {0};
-	struct history_facts facts = {.decisions = 9};
+	struct history_facts facts = {.counts.decisions = 9};
 	uint64_t begin_us = clock_mono_us();
 
 	(void)state;
 	history_silent(&history, 1, 2);
 	atomic_fetch_add(&history.version, 1);
 	assert_false(history_read(&history, &facts));
-	assert_int_equal(facts.decisions, 0);
-	assert_int_equal(facts.silences, 0);
+	assert_int_equal(facts.counts.decisions, 0);
+	assert_int_equal(facts.counts.silences, 0);
 	assert_true(clock_mono_us() - begin_us < US_PER_S);
 	atomic_fetch_add(&history.version, 1);
-	assert_int_equal(read_back(&history).silences, 1);
+	assert_int_equal(read_back(&history).counts.silences, 1);
 }
 
 #define WRITES 100000
@@ -218,7 +218,7 @@ static void test_a_reader_never_sees_half_of_an_entry(void **state)
 		}
 	}
 	pthread_join(writer, NULL);
-	assert_int_equal(facts.silences, UINT16_MAX);
+	assert_int_equal(facts.counts.silences, UINT16_MAX);
 }
 
 /* ---- what the packet path writes ---- */
@@ -251,7 +251,7 @@ test_a_call_tells_who_was_confirmed_and_who_was_refused(void **state)
 		send_to(stranger.fd[0], &to, "x", 1);
 	await_drops(&call, PARTY_CALLER, DROP_NOT_THE_REMOTE, 3);
 	facts = history_of(&call, PARTY_CALLER);
-	assert_int_equal(facts.decisions, 1);
+	assert_int_equal(facts.counts.decisions, 1);
 	assert_int_equal(facts.decided[0].kind, HISTORY_CONFIRMED);
 	assert_int_equal(facts.decided[0].reason, RULE_SDP);
 	assert_int_equal(facts.decided[0].count, 0);
@@ -261,8 +261,8 @@ test_a_call_tells_who_was_confirmed_and_who_was_refused(void **state)
 	assert_int_equal(facts.refused[0].count, 3);
 	assert_source(&facts.refused[0], stranger.at[0]);
 	assert_int_equal(facts.refused[1].kind, HISTORY_NONE);
-	assert_int_equal(facts.silences, 0);
-	assert_int_equal(history_of(&call, PARTY_CALLEE).decisions, 0);
+	assert_int_equal(facts.counts.silences, 0);
+	assert_int_equal(history_of(&call, PARTY_CALLEE).counts.decisions, 0);
 	close_phone(call.media, &stranger);
 	end_call(&call);
 }
@@ -282,7 +282,7 @@ static void test_new_sdp_replaces_the_remote_and_it_is_told(void **state)
 	say_rtp(&call, PARTY_CALLEE, 1);
 	wait_readable(moved.fd[0]);
 	facts = history_of(&call, PARTY_CALLER);
-	assert_int_equal(facts.decisions, 2);
+	assert_int_equal(facts.counts.decisions, 2);
 	assert_int_equal(facts.decided[1].kind, HISTORY_REPLACED);
 	assert_source(&facts.decided[1], call.phones[PARTY_CALLER].at[0]);
 	close_phone(call.media, &moved);
@@ -342,7 +342,7 @@ static void test_a_stranger_is_told_as_held_and_then_as_confirmed(void **state)
 	facts = history_of(&call, PARTY_CALLER);
 	assert_int_equal(facts.refused[0].kind, HISTORY_HELD);
 	assert_int_equal(facts.refused[0].count, 3);
-	assert_int_equal(facts.decisions, 1);
+	assert_int_equal(facts.counts.decisions, 1);
 	assert_int_equal(facts.decided[0].reason, RULE_PROVED);
 	assert_source(&facts.decided[0], stranger.at[0]);
 	close_phone(call.media, &stranger);
@@ -367,7 +367,7 @@ static void test_a_silence_of_the_remote_is_told_when_it_is_over(void **state)
 	say(&call, PARTY_CALLER, COMPONENT_RTCP, report, sizeof(report));
 	hear(&call, PARTY_CALLEE, COMPONENT_RTCP, report, sizeof(report));
 	let_worker_finish(&call);
-	assert_int_equal(history_of(&call, PARTY_CALLER).silences, 0);
+	assert_int_equal(history_of(&call, PARTY_CALLER).counts.silences, 0);
 	/* The worker reads it behind the settings that are published next. */
 	call.stream->began_us -= 6 * US_PER_S;
 	for (enum component c = 0; c < COMPONENT_COUNT; c++)
@@ -378,7 +378,7 @@ static void test_a_silence_of_the_remote_is_told_when_it_is_over(void **state)
 	wait_readable(moved.fd[COMPONENT_RTP]);
 	let_worker_finish(&call);
 	facts = history_of(&call, PARTY_CALLER);
-	assert_int_equal(facts.silences, 1);
+	assert_int_equal(facts.counts.silences, 1);
 	assert_int_equal(facts.silence_from_ms, 500);
 	assert_true(facts.silence_to_ms >= 6000);
 	/* RTCP comes as seldom as it likes. */
@@ -387,7 +387,7 @@ static void test_a_silence_of_the_remote_is_told_when_it_is_over(void **state)
 	let_worker_finish(&call);
 	assert_true(media_stream_read_history(call.stream, PARTY_CALLER,
 					      COMPONENT_RTCP, &facts));
-	assert_int_equal(facts.silences, 0);
+	assert_int_equal(facts.counts.silences, 0);
 	close_phone(call.media, &moved);
 	end_call(&call);
 }
