@@ -25,7 +25,7 @@
  */
 #include <linux/types.h>
 
-#define FLOW_ABI_VERSION 1
+#define FLOW_ABI_VERSION 2
 #define FLOW_ABI_MAGIC 0x4d504652u /* "MPFR" */
 
 /** Entries of the table of hops; the first two have a meaning of their own. */
@@ -44,6 +44,7 @@
 
 /** Bits of flow flags. */
 #define FLOW_IS_UDPTL 1 /* T.38: a sequence number first, never RTP */
+#define FLOW_STUN_UP 2  /* ICE: STUN goes up, the remote's too */
 
 /** Bits of flow_counters.seen: what seq, ssrc and payload_type are of. */
 #define FLOW_SEEN_RTP 1
@@ -128,6 +129,7 @@ enum flow_stat {
 	FLOW_UP_OFFLOAD,    /* several packets in one (GRO, GSO) */
 	FLOW_UP_LEASE,      /* the relay has not renewed its lease */
 	FLOW_UP_STRANGER,   /* not the remote: within its bucket */
+	FLOW_UP_STUN,       /* of the remote, in a flow with FLOW_STUN_UP */
 	FLOW_DROP_STRANGER, /* not the remote: its bucket is empty */
 	FLOW_DROP_NO_ROOM,  /* no headroom for a VLAN tag */
 	FLOW_STATS

@@ -108,6 +108,12 @@ static __always_inline enum verdict stranger(const struct frame *f, __u32 index,
 	return drop(FLOW_DROP_STRANGER);
 }
 
+/* With ICE, responses are matched with their requests by the relay. */
+static __always_inline bool is_for_relay(const struct frame *f, __u8 flags)
+{
+	return flags & FLOW_STUN_UP && media_is_stun(f);
+}
+
 /* What may be sent on by this hop. `ttl` counts in IPv6, too. */
 static __always_inline enum verdict check_hop(const struct flow_hop *hop,
 					      const struct frame *f, __u8 ttl)
@@ -183,6 +189,8 @@ static __always_inline enum verdict find4(struct match *m,
 		return stranger(f, index,
 				hash_source(f->ip4->saddr, f->udp->source),
 				m->now_ns);
+	if (is_for_relay(f, flow->flags))
+		return up(FLOW_UP_STUN);
 	m->flow4 = flow;
 	m->hop = bpf_map_lookup_elem(&hops, &hop);
 	return check_hop(m->hop, f, f->ip4->ttl);
@@ -209,6 +217,8 @@ static __always_inline enum verdict find6(struct match *m,
 			hash_source(from[0] ^ from[1] ^ from[2] ^ from[3],
 				    f->udp->source),
 			m->now_ns);
+	if (is_for_relay(f, flow->flags))
+		return up(FLOW_UP_STUN);
 	m->flow6 = flow;
 	m->hop = bpf_map_lookup_elem(&hops, &hop);
 	return check_hop(m->hop, f, f->ip6->hop_limit);

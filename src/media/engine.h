@@ -62,6 +62,7 @@ struct engine_flow {
 	struct endpoint remote; /* who may send */
 	struct endpoint source; /* our port that it leaves from */
 	bool is_udptl;          /* T.38 */
+	bool stun_up;           /* ICE: STUN comes up, the remote's too */
 	uint64_t heard_us;      /* the remote's latest packet */
 };
 

@@ -122,6 +122,7 @@ static void install(struct worker *w, struct engine *engine, struct port *port)
 		.remote = port->learning.remote,
 		.source = other->flow.item.local,
 		.is_udptl = port->stream->format == MEDIA_FORMAT_UDPTL,
+		.stun_up = port->stream->settings.ice,
 		.heard_us = port->learning.heard_us,
 	};
 

@@ -32,6 +32,8 @@ const char *learning_rule_name(enum learning_rule rule)
 		return "rebind";
 	case RULE_FIRST_PACKET:
 		return "first_packet";
+	case RULE_ICE:
+		return "ice";
 	}
 	return "unknown";
 }
@@ -250,6 +252,32 @@ static bool may_displace(const struct learning *l,
 	return rank < l->rank;
 }
 
+/* ---- what ICE asks of it ---- */
+
+enum learning_rank learning_rank_of(const struct learning *l,
+				    const struct learning_facts *facts,
+				    const struct endpoint *source)
+{
+	if (source->port == 0 ||
+	    is_refused(&source->ip, facts->local_is_loopback))
+		return RANK_NONE;
+	return rank_of(l, facts, source);
+}
+
+bool learning_set_remote(struct learning *l, const struct learning_facts *facts,
+			 const struct endpoint *source, enum learning_rank rank,
+			 enum learning_rule rule)
+{
+	bool changes =
+		!endpoint_equal(&l->remote, source) || l->rule != (uint8_t)rule;
+
+	if (!endpoint_equal(&l->remote, source))
+		confirm(l, facts, source, rank, rule);
+	l->rank = (uint8_t)rank;
+	l->rule = (uint8_t)rule;
+	return changes;
+}
+
 static bool may_rebind(const struct learning *l,
 		       const struct learning_facts *facts,
 		       const struct endpoint *source, enum learning_rank rank,
@@ -284,6 +312,22 @@ static uint64_t opens_at(const struct learning *l,
 							 : l->changed_us;
 
 	return from + facts->config->settle_us;
+}
+
+bool learning_is_open(const struct learning *l,
+		      const struct learning_facts *facts)
+{
+	return facts->config->mode != LEARNING_STRICT &&
+	       facts->opened_us != 0 && facts->now_us >= opens_at(l, facts);
+}
+
+bool learning_rebinds(const struct learning *l,
+		      const struct learning_facts *facts,
+		      const struct endpoint *source,
+		      const struct packet_facts *packet)
+{
+	return ip_is_set(&l->remote.ip) &&
+	       may_rebind(l, facts, source, rank_of(l, facts, source), packet);
 }
 
 static struct learning_candidate *find_candidate(struct learning *l,

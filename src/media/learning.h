@@ -201,6 +201,27 @@ bool learning_sdp_is_usable(const struct learning_config *config,
 			    const struct endpoint *sdp,
 			    const struct ip_addr *local);
 
+/** The rank of a source; RANK_NONE: nothing is ever sent there. */
+enum learning_rank learning_rank_of(const struct learning *l,
+				    const struct learning_facts *facts,
+				    const struct endpoint *source);
+
+/** May strangers be believed: rank 3, after the answer and settle_us? */
+bool learning_is_open(const struct learning *l,
+		      const struct learning_facts *facts);
+
+/** Does the stream of the silent remote go on from this source? */
+bool learning_rebinds(const struct learning *l,
+		      const struct learning_facts *facts,
+		      const struct endpoint *source,
+		      const struct packet_facts *packet);
+
+/** Others have decided who the remote is. @return whether something changed, as
+ * by LEARNING_CONFIRM */
+bool learning_set_remote(struct learning *l, const struct learning_facts *facts,
+			 const struct endpoint *source, enum learning_rank rank,
+			 enum learning_rule rule);
+
 /** The address of a component, of the SDP's for RTP; unset without one. */
 struct endpoint learning_component_sdp(const struct endpoint *sdp,
 				       enum component component);

@@ -21,6 +21,8 @@ static const char *const drop_names[DROP_COUNT] = {
 	[DROP_SEND_FAILED] = "send_failed",
 	[DROP_SEND_FULL] = "send_full",
 	[DROP_RECEIVE_FULL] = "receive_full",
+	[DROP_STUN_REFUSED] = "stun_refused",
+	[DROP_STUN_LIMIT] = "stun_limit",
 };
 
 const char *media_drop_name(enum media_drop drop)

@@ -80,6 +80,9 @@ enum media_drop {
 	DROP_SEND_FAILED,    /* the kernel refused it: unreachable, too big */
 	DROP_SEND_FULL,      /* the socket's send buffer was full */
 	DROP_RECEIVE_FULL,   /* the socket's receive buffer was full */
+	DROP_STUN_REFUSED,   /* of an ICE stream: malformed, played again, or
+				a response that nobody waits for */
+	DROP_STUN_LIMIT,     /* of an ICE stream: more than is passed on */
 	DROP_COUNT
 };
 
@@ -88,11 +91,12 @@ const char *media_drop_name(enum media_drop drop);
 /** Which rule settled a remote. */
 enum learning_rule {
 	RULE_NONE,
-	RULE_SDP,         /* rank 1: exactly the address in the SDP */
-	RULE_KNOWN_IP,    /* rank 2: an IP address known for that party */
-	RULE_PROVED,      /* rank 3: proved itself */
-	RULE_REBIND,      /* the same stream went on from a new address */
-	RULE_FIRST_PACKET /* learning = first-packet */
+	RULE_SDP,          /* rank 1: exactly the address in the SDP */
+	RULE_KNOWN_IP,     /* rank 2: an IP address known for that party */
+	RULE_PROVED,       /* rank 3: proved itself */
+	RULE_REBIND,       /* the same stream went on from a new address */
+	RULE_FIRST_PACKET, /* learning = first-packet */
+	RULE_ICE           /* its check of the other party succeeded */
 };
 
 const char *learning_rule_name(enum learning_rule rule);
@@ -268,6 +272,10 @@ void media_stream_open(struct media_stream *stream);
 /** SDP ended a hold: a party that is silent since before may come back from
  * another port of a known IP address, with another SSRC. */
 void media_stream_resume(struct media_stream *stream);
+
+/** Both parties use ICE on this stream, or no longer. To be said before the
+ * addresses of the same SDP. */
+void media_stream_set_ice(struct media_stream *stream, bool ice);
 
 /** A rejected stream forwards nothing, until it is accepted after all. */
 void media_stream_set_forwarding(struct media_stream *stream, bool forwarding);

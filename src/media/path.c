@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <linux/sock_diag.h>
 
+#include "media/port_ice.h"
 #include "media/send.h"
 
 #define UDP_HEADER_LEN 8
@@ -259,6 +260,107 @@ static void hold(struct pass *pass, const struct arrival *a)
 	worker_arm(w, pass->from);
 }
 
+/* ---- ICE: rare packets; docs/media.md has the rules ---- */
+
+static void start_pass(struct pass *pass, struct worker *w, struct port *from);
+static void account(struct pass *pass);
+
+static void set_destination(struct pass *pass)
+{
+	struct port *to = pass->to;
+	const struct endpoint *destination = learning_destination(
+		&to->learning, pass->worker->learning, &to->sdp, to->sdp_usable,
+		pass->worker->now_us);
+
+	pass->out.destination_len =
+		destination ? endpoint_to_sockaddr(destination,
+						   &pass->out.destination)
+			    : 0;
+}
+
+/* It went to the other party once, however many places that was. */
+static void send_to_places(struct pass *pass, const struct ice_verdict *verdict,
+			   const struct arrival *a)
+{
+	for (size_t i = 0; i < verdict->count; i++) {
+		struct outbox out = pass->out;
+
+		out.destination_len =
+			endpoint_to_sockaddr(&verdict->to[i], &out.destination);
+		outbox_add(&out, a->data, a->len);
+		outbox_send(&out);
+		pass->out.full = out.full;
+		pass->out.failed = out.failed;
+		if (i > 0)
+			continue;
+		pass->out.packets = out.packets;
+		pass->out.bytes = out.bytes;
+	}
+}
+
+static void choose_here(struct pass *pass)
+{
+	if (port_ice_choose(pass->from, pass->worker->now_us))
+		settled(pass);
+}
+
+/* A response makes a source of the other port valid. */
+static void choose_there(struct worker *w, struct port *port)
+{
+	struct pass pass;
+
+	start_pass(&pass, w, port);
+	choose_here(&pass);
+	account(&pass);
+}
+
+static void refuse_ice(struct pass *pass, enum media_drop why,
+		       const struct arrival *a)
+{
+	pass->drops[why]++;
+	if (why != DROP_NO_DESTINATION) /* account() tells that */
+		tell_refused(pass, HISTORY_REFUSED, why, &a->source, 1);
+}
+
+static void judge_ice_stun(struct pass *pass, const struct arrival *a)
+{
+	struct worker *w = pass->worker;
+	struct ice_verdict verdict;
+
+	outbox_send(&pass->out);
+	verdict = port_ice_stun(pass->from, &a->source, a->data, a->len,
+				a->len + pass->out.header_len, w->now_us);
+	if (verdict.count == 0)
+		refuse_ice(pass, verdict.drop, a);
+	send_to_places(pass, &verdict, a);
+	choose_there(w, pass->to);
+	set_destination(pass);
+	choose_here(pass);
+}
+
+/* @return false: learning decides */
+static bool judge_ice_media(struct pass *pass, const struct arrival *a)
+{
+	struct worker *w = pass->worker;
+	struct port *from = pass->from;
+
+	switch (port_ice_media(from, &a->source, &a->facts, w->now_us)) {
+	case ICE_MEDIA_LEARN:
+		return false;
+	case ICE_MEDIA_REFUSE:
+		refuse_ice(pass, DROP_NOT_THE_REMOTE, a);
+		return true;
+	case ICE_MEDIA_HEAR:
+		break;
+	}
+	choose_here(pass);
+	(void)learning_hear(&from->learning, w->learning, &a->source, &a->facts,
+			    w->now_us);
+	note_media(pass, &a->facts, w->now_us);
+	forward(pass, a->data, a->len);
+	return true;
+}
+
 static void judge(struct pass *pass, struct arrival *a)
 {
 	struct worker *w = pass->worker;
@@ -298,9 +400,15 @@ static void look_up(struct pass *pass, struct arrival *a)
 		pass->drops[DROP_NOT_FORWARDING]++;
 		return;
 	}
+	if (a->facts.kind == PACKET_STUN && pass->from->stream->settings.ice) {
+		judge_ice_stun(pass, a);
+		return;
+	}
 	if (!learning_hear(&pass->from->learning, w->learning, &a->source,
 			   &a->facts, w->now_us)) {
-		judge(pass, a);
+		if (!pass->from->stream->settings.ice ||
+		    !judge_ice_media(pass, a))
+			judge(pass, a);
 		return;
 	}
 	note_media(pass, &a->facts, w->now_us);
@@ -358,7 +466,6 @@ static void start_pass(struct pass *pass, struct worker *w, struct port *from)
 {
 	struct media_stream *stream = from->stream;
 	struct port *to = media_port_other(from);
-	const struct endpoint *destination;
 
 	if (latch_version(&stream->settings_latch) != stream->applied)
 		media_stream_apply_settings(stream);
@@ -376,11 +483,7 @@ static void start_pass(struct pass *pass, struct worker *w, struct port *from)
 					 ? IP4_HEADER_LEN
 					 : IP6_HEADER_LEN)},
 	};
-	destination = learning_destination(&to->learning, w->learning, &to->sdp,
-					   to->sdp_usable, w->now_us);
-	if (destination)
-		pass->out.destination_len = endpoint_to_sockaddr(
-			destination, &pass->out.destination);
+	set_destination(pass);
 }
 
 unsigned path_serve(struct worker *w, struct port *from)

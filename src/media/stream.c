@@ -31,10 +31,17 @@ static void drop_held(struct port *c)
 		worker_count_drop(w, c, DROP_NOT_PROVED, dropped);
 }
 
+static void take_sdp(struct port *c, const struct endpoint *sdp)
+{
+	c->sdp = learning_component_sdp(sdp, c->component);
+	c->sdp_usable =
+		learning_sdp_is_usable(c->stream->worker->learning, &c->sdp,
+				       &c->stream->local[c->party]);
+}
+
 static void learn_anew(struct port *c, const struct endpoint *sdp,
 		       uint64_t changed_us)
 {
-	struct worker *w = c->stream->worker;
 	struct endpoint before = c->sdp;
 
 	drop_held(c);
@@ -42,11 +49,40 @@ static void learn_anew(struct port *c, const struct endpoint *sdp,
 		history_decided(&c->history, HISTORY_REPLACED, /* reason= */ 0,
 				&c->learning.remote,
 				media_history_ms(c, changed_us), 0);
-	c->sdp = learning_component_sdp(sdp, c->component);
-	c->sdp_usable = learning_sdp_is_usable(w->learning, &c->sdp,
-					       &c->stream->local[c->party]);
+	take_sdp(c, sdp);
 	learning_sdp_changed(&c->learning, &before, &c->sdp, changed_us);
 	media_port_show_remote(c);
+}
+
+/* With ICE the old pair goes on until the new one is checked (RFC 8445, section
+ * 9), if there is to be a new one. */
+static void keep_on(struct port *c, const struct endpoint *sdp,
+		    uint64_t changed_us)
+{
+	take_sdp(c, sdp);
+	c->learning.changed_us = changed_us;
+	media_port_show_remote(c);
+}
+
+static void sdp_changed(struct port *c)
+{
+	const struct stream_settings *s = &c->stream->settings;
+	struct ice *ice = c->stream->ice[c->component];
+
+	if (ice)
+		ice_sdp_changed(ice, c->party);
+	if (ice && ice_remote(ice, c->party))
+		keep_on(c, &s->sdp[c->party], s->changed_us[c->party]);
+	else
+		learn_anew(c, &s->sdp[c->party], s->changed_us[c->party]);
+}
+
+static void free_ice(struct media_stream *stream)
+{
+	for (unsigned i = 0; i < COMPONENT_COUNT; i++) {
+		free(stream->ice[i]);
+		stream->ice[i] = NULL;
+	}
 }
 
 /* A rejected stream hears nobody out: who was proving himself begins again when
@@ -69,17 +105,19 @@ void media_stream_apply_settings(struct media_stream *stream)
 				     stream->settings_words, &s, sizeof(s));
 	stream->settings = s;
 	if (s.sdp_version[PARTY_CALLER] != before.sdp_version[PARTY_CALLER] ||
-	    s.sdp_version[PARTY_CALLEE] != before.sdp_version[PARTY_CALLEE]) {
+	    s.sdp_version[PARTY_CALLEE] != before.sdp_version[PARTY_CALLEE] ||
+	    s.ice != before.ice) {
 		/* Learning takes what was heard along. */
 		flow_sync(stream->worker, stream);
 		flow_take_back_all(stream->worker, stream);
 	}
+	if (!s.ice)
+		free_ice(stream);
 	for (unsigned party = 0; party < PARTY_COUNT; party++) {
 		if (s.sdp_version[party] == before.sdp_version[party])
 			continue;
 		for (unsigned i = 0; i < COMPONENT_COUNT; i++)
-			learn_anew(&stream->ports[party][i], &s.sdp[party],
-				   s.changed_us[party]);
+			sdp_changed(&stream->ports[party][i]);
 	}
 	if (s.forwarding == before.forwarding)
 		return;
@@ -269,6 +307,7 @@ void media_stream_free(struct media *media, struct media_stream *stream)
 	media->streams_destroyed++;
 	stream->session->stream_count--;
 	media_session_unref(stream->session);
+	free_ice(stream);
 	free(stream);
 }
 
@@ -300,6 +339,15 @@ void media_stream_resume(struct media_stream *stream)
 {
 	stream->wanted.resumed_us = clock_mono_us();
 	publish(stream);
+}
+
+void media_stream_set_ice(struct media_stream *stream, bool ice)
+{
+	if (stream->wanted.ice == ice)
+		return;
+	stream->wanted.ice = ice;
+	publish(stream);
+	flow_pause(stream);
 }
 
 void media_stream_set_forwarding(struct media_stream *stream, bool forwarding)

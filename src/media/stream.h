@@ -16,6 +16,7 @@
 #include "media/flow.h"
 #include "media/held.h"
 #include "media/history.h"
+#include "media/ice.h"
 #include "media/latch.h"
 #include "media/learning.h"
 #include "media/media.h"
@@ -30,7 +31,7 @@ struct stream_settings {
 	uint64_t changed_us[PARTY_COUNT];  /* when */
 	uint64_t opened_us;                /* the answer; 0: not yet */
 	uint64_t resumed_us;               /* SDP ended a hold; 0: never */
-	bool forwarding;
+	bool forwarding, ice;
 };
 
 /** A remote as it is shown. */
@@ -95,7 +96,9 @@ struct media_stream {
 	uint32_t applied; /* version of the settings */
 	struct stream_settings settings;
 	struct list in_session; /* worker's list of those that had packets */
-	bool finishing;         /* to be closed when its flows are back */
+	/* of ICE streams, from the first STUN on; NULL: none */
+	struct ice *ice[COMPONENT_COUNT];
+	bool finishing; /* to be closed when its flows are back */
 	/* control: */
 	struct stream_settings wanted;
 	struct list in_media;

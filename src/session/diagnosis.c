@@ -53,6 +53,10 @@ const char *diagnosis_drop_text(enum media_drop why)
 		       "too big";
 	case DROP_SEND_FULL:
 		return "the send buffer was full";
+	case DROP_STUN_REFUSED:
+		return "STUN that nobody waits for, or played again";
+	case DROP_STUN_LIMIT:
+		return "more STUN than is passed on";
 	default:
 		return NULL;
 	}
@@ -71,6 +75,8 @@ const char *diagnosis_rule_text(enum learning_rule rule)
 		return "the same stream went on from there";
 	case RULE_FIRST_PACKET:
 		return "the first packet, with learning = first-packet";
+	case RULE_ICE:
+		return "its ICE check of the other party succeeded";
 	default:
 		return learning_rule_name(rule);
 	}

@@ -179,6 +179,7 @@ void stream_set_sdp(struct stream *stream, enum party party,
 		    const struct endpoint *sdp, uint64_t now_us);
 void stream_accept(struct stream *stream, uint64_t now_us);
 void stream_reject(struct stream *stream, uint64_t now_us);
+void stream_set_ice(struct stream *stream, bool ice);
 void stream_set_hold(struct stream *stream, enum party party, bool hold,
 		     uint64_t now_us);
 

@@ -72,6 +72,17 @@ static bool matches(const struct stream *stream, const struct media_line *line,
 	return endpoint_equal(known, &line->sdp);
 }
 
+/* Agents name another address after a restart, or the one that they agreed on.
+ * The media goes on until they have checked the new pair (RFC 8445, section 9),
+ * so it has to be the same ports. */
+static bool goes_on_by_ice(const struct stream *stream,
+			   const struct media_line *line)
+{
+	return stream->state == STREAM_STATE_LIVE && stream->ice && line->ice &&
+	       line->sdp.port != 0 &&
+	       span_equal(span_of(stream->type), line->type);
+}
+
 static bool is_claimed(const struct exchange *exchange,
 		       const struct stream *stream)
 {
@@ -93,7 +104,8 @@ static struct stream *find_kept(const struct exchange *answered,
 		struct stream *stream = answered->slots[place].stream;
 
 		if (stream && !is_claimed(offer, stream) &&
-		    matches(stream, line, offer->facts.offerer))
+		    (matches(stream, line, offer->facts.offerer) ||
+		     goes_on_by_ice(stream, line)))
 			return stream;
 	}
 	for (size_t i = 0; i < answered->count; i++) {
@@ -274,13 +286,13 @@ static void answer_slot(struct slot *slot, enum party answerer,
 			stream_end(stream, STREAM_CLOSED, now_us);
 		return;
 	}
+	stream_set_ice(stream, slot->ice && line->ice);
 	if (ip_is_set(&slot->sdp.ip))
 		stream_set_sdp(stream, party_other(answerer), &slot->sdp,
 			       now_us);
 	stream_set_sdp(stream, answerer, &line->sdp, now_us);
 	stream_set_hold(stream, party_other(answerer), slot->holds, now_us);
 	stream_set_hold(stream, answerer, is_hold(line), now_us);
-	stream->ice = slot->ice && line->ice;
 	stream->direction[party_other(answerer)] = slot->direction;
 	stream->direction[answerer] = (uint8_t)line->direction;
 	stream_accept(stream, now_us);

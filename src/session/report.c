@@ -34,6 +34,7 @@ const char *session_end_name(enum session_end end)
 	static const char *const names[] = {
 		[SESSION_END_REMOVED] = "removed",
 		[SESSION_END_TIMEOUT] = "timeout",
+		[SESSION_END_ICE] = "unselected ICE candidate",
 		[SESSION_END_UNANSWERED] = "unanswered",
 		[SESSION_END_NO_STREAM] = "no stream",
 		[SESSION_END_SHUTDOWN] = "relay stopped",
@@ -171,15 +172,6 @@ static int fill_streams(const struct session *session, uint64_t now_us,
 	return 0;
 }
 
-static bool all_streams_ice(const struct stream_statistics *streams,
-			    size_t count)
-{
-	for (size_t i = 0; i < count; i++)
-		if (streams[i].status != STREAM_UNSELECTED_ICE)
-			return false;
-	return count > 0;
-}
-
 int session_statistics_fill(const struct session *session, uint64_t now_us,
 			    struct session_statistics *ret,
 			    struct stream_statistics **ret_streams)
@@ -203,7 +195,8 @@ int session_statistics_fill(const struct session *session, uint64_t now_us,
 		.timed_out = session->dead &&
 			     (session->end == SESSION_END_TIMEOUT ||
 			      session->end == SESSION_END_UNANSWERED),
-		.all_streams_ice = all_streams_ice(streams, count),
+		.all_streams_ice =
+			session->dead && session->end == SESSION_END_ICE,
 		.has_answered_time = session->answered_wall_us != 0,
 		.answered_time = wall_time(session->answered_wall_us),
 		.relay = session_relay_ip(session),

@@ -42,6 +42,7 @@ enum session_end {
 	SESSION_END_REMOVED,
 	SESSION_END_TIMEOUT, /* its last stream fell silent, or stayed on hold
 				too long */
+	SESSION_END_ICE,     /* the media of its last streams flows elsewhere */
 	SESSION_END_UNANSWERED, /* no answer within unanswered_timeout */
 	SESSION_END_NO_STREAM,  /* every stream rejected or closed */
 	SESSION_END_SHUTDOWN    /* the relay stops */

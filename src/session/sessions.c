@@ -310,6 +310,7 @@ static void judge_stream(struct session *session, struct stream *stream,
 	struct silence_limits limits = limits_of(session);
 	struct silence_facts facts = {
 		.on_hold = stream_on_hold(stream),
+		.ice = stream->ice,
 		.since_us = stream->since_us,
 	};
 	struct media_snapshot media;
@@ -343,6 +344,30 @@ static void judge_rejected(const struct session *session, struct stream *stream,
 		stream_end(stream, STREAM_REJECTED, now_us);
 }
 
+/* Its last stream has ended by silence. With ICE the phones may talk to each
+ * other, whatever else was offered and rejected, or closed before. */
+static enum session_end end_of_silent(const struct session *session)
+{
+	bool ice = false;
+
+	list_for_each (link, &session->streams) {
+		const struct stream *stream =
+			list_item(link, struct stream, link);
+
+		switch (stream_status(stream)) {
+		case STREAM_UNSELECTED_ICE:
+			ice = true;
+			break;
+		case STREAM_REJECTED:
+		case STREAM_CLOSED:
+			break;
+		default:
+			return SESSION_END_TIMEOUT;
+		}
+	}
+	return ice ? SESSION_END_ICE : SESSION_END_TIMEOUT;
+}
+
 static void judge_session(struct session *session,
 			  const struct session_time *now)
 {
@@ -364,7 +389,7 @@ static void judge_session(struct session *session,
 		    idle_us >= sessions->config.unanswered_timeout_us)
 			exchange_drop_open(session, now->mono_us);
 	} else if (had_live) {
-		session_kill(session, SESSION_END_TIMEOUT, now);
+		session_kill(session, end_of_silent(session), now);
 	} else if (!session->answered) {
 		if (idle_us < sessions->config.unanswered_timeout_us)
 			return;

@@ -15,6 +15,8 @@ bool silence_ends_stream(const struct silence_facts *facts,
 	*ret_wait_us = limit_us;
 	if (facts->on_hold)
 		*ret_status = STREAM_ON_HOLD_TIMEOUT;
+	else if (facts->ice)
+		*ret_status = STREAM_UNSELECTED_ICE;
 	else if (facts->had_media)
 		*ret_status = STREAM_CONNTRACK_TIMEOUT;
 	else

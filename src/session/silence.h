@@ -4,7 +4,10 @@
  *
  * Before the answer silence ends nothing. From then on a stream ends when
  * neither party has sent media on its RTP port for stream_timeout; on hold,
- * when nothing came for on_hold_timeout. RTCP and STUN are not media. Pure.
+ * when nothing came for on_hold_timeout. RTCP and STUN are not media. With ICE
+ * the media may well flow elsewhere, from the beginning or since the agents
+ * agreed on something better: such a stream ends with a status of its own.
+ * Pure.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -13,6 +16,7 @@
 
 struct silence_facts {
 	bool on_hold;
+	bool ice;               /* of both parties */
 	bool had_media;         /* from either party, ever */
 	uint64_t last_media_us; /* the latest of both; 0: never */
 	uint64_t since_us; /* answered, held, resumed or moved: the clock starts

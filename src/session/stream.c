@@ -313,6 +313,15 @@ void stream_reject(struct stream *stream, uint64_t now_us)
 	media_stream_set_forwarding(stream->media, false);
 }
 
+void stream_set_ice(struct stream *stream, bool ice)
+{
+	if (stream->ice == ice)
+		return;
+	stream->ice = ice;
+	stream->session->changes++;
+	media_stream_set_ice(stream->media, ice);
+}
+
 void stream_set_hold(struct stream *stream, enum party party, bool hold,
 		     uint64_t now_us)
 {

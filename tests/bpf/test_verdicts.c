@@ -485,6 +485,35 @@ static void test_udp_over_ipv6_without_a_checksum(void **state)
 	}
 }
 
+/* ---- ICE ---- */
+
+static uint8_t *flags_of(struct scene *s, int family)
+{
+	return family == 4 ? &s->flows4[SCENE_INDEX].flags
+			   : &s->flows6[SCENE_INDEX].flags;
+}
+
+static void stun_up(struct scene *s, enum scene_program program, int family)
+{
+	static const uint8_t stun[20] = {0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42};
+	struct way way = scene_way(family);
+	struct frame_spec media = good(family);
+	struct frame_spec check = scene_sent(family, &way, stun, sizeof(stun));
+
+	uint8_t frame[FRAME_MOST];
+	size_t len = frame_spec_build(&check, frame);
+
+	assert_int_equal(scene_run(s, program, frame, len), SCENE_FORWARDED);
+	*flags_of(s, family) |= FLOW_STUN_UP;
+	scene_expect_spec_up(s, program, &check, FLOW_UP_STUN);
+	scene_expect_forwarded(s, program, &media, &way);
+}
+
+static void test_with_ice_stun_of_the_remote_comes_up(void **state)
+{
+	scene_each(state, stun_up);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -511,6 +540,7 @@ int main(void)
 		cmocka_unit_test(test_lengths_of_ip_and_udp_that_disagree),
 		cmocka_unit_test(test_a_packet_that_is_longer_than_its_frame),
 		cmocka_unit_test(test_udp_over_ipv6_without_a_checksum),
+		cmocka_unit_test(test_with_ice_stun_of_the_remote_comes_up),
 	};
 
 	return cmocka_run_group_tests(tests, scene_start, scene_stop);

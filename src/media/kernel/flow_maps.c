@@ -348,7 +348,8 @@ void flow_maps_add(struct flow_maps *maps, const struct engine_item *item,
 		.destination = &item->destination,
 		.len = item->local.ip.family == AF_INET ? 4 : 16,
 	};
-	uint8_t flags = flow->is_udptl ? FLOW_IS_UDPTL : 0;
+	uint8_t flags = (uint8_t)((flow->is_udptl ? FLOW_IS_UDPTL : 0) |
+				  (flow->stun_up ? FLOW_STUN_UP : 0));
 	uint32_t index;
 
 	if (!index_of(maps, &item->local, &index))
@@ -448,6 +449,7 @@ const char *flow_stat_name(enum flow_stat stat)
 		[FLOW_UP_OFFLOAD] = "up_offload",
 		[FLOW_UP_LEASE] = "up_lease",
 		[FLOW_UP_STRANGER] = "up_stranger",
+		[FLOW_UP_STUN] = "up_stun",
 		[FLOW_DROP_STRANGER] = "dropped_stranger",
 		[FLOW_DROP_NO_ROOM] = "dropped_no_room",
 	};

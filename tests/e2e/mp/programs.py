@@ -9,7 +9,7 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.ab
 
 # Where the build leaves them, and where Meson itself puts them.
 FOLDERS = {"media-dispatcher": "src/dispatcher", "media-relay": "src/relay", "mediaproxy": "src/ctl",
-           "deliver": "tests/e2e/programs"}
+           "deliver": "tests/e2e/programs", "ice_agent": "tests/e2e/programs"}
 
 
 def program(name):

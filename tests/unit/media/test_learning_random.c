@@ -41,7 +41,7 @@ struct world {
 	uint64_t remote_media_us;
 	uint32_t remote_ssrc;
 	bool remote_has_ssrc;
-	unsigned confirmed[RULE_FIRST_PACKET + 1];
+	unsigned confirmed[RULE_ICE + 1];
 	/* who talks at present: of these many sources, from this one on */
 	unsigned first_talker, talkers;
 };
@@ -330,14 +330,14 @@ static void run_all(enum learning_mode mode, unsigned confirmed[])
 
 		memset(&w, 0, sizeof(w));
 		run(&w, mode, seed);
-		for (unsigned rule = 0; rule <= RULE_FIRST_PACKET; rule++)
+		for (unsigned rule = 0; rule <= RULE_ICE; rule++)
 			confirmed[rule] += w.confirmed[rule];
 	}
 }
 
 static void test_safe_learning_keeps_its_promises_for_any_packets(void **state)
 {
-	unsigned confirmed[RULE_FIRST_PACKET + 1] = {0};
+	unsigned confirmed[RULE_ICE + 1] = {0};
 
 	(void)state;
 	run_all(LEARNING_SAFE, confirmed);
@@ -350,7 +350,7 @@ static void test_safe_learning_keeps_its_promises_for_any_packets(void **state)
 
 static void test_strict_learning_never_hears_a_stranger(void **state)
 {
-	unsigned confirmed[RULE_FIRST_PACKET + 1] = {0};
+	unsigned confirmed[RULE_ICE + 1] = {0};
 
 	(void)state;
 	run_all(LEARNING_STRICT, confirmed);
@@ -360,7 +360,7 @@ static void test_strict_learning_never_hears_a_stranger(void **state)
 
 static void test_first_packet_learning_settles_once(void **state)
 {
-	unsigned confirmed[RULE_FIRST_PACKET + 1] = {0};
+	unsigned confirmed[RULE_ICE + 1] = {0};
 
 	(void)state;
 	run_all(LEARNING_FIRST_PACKET, confirmed);

@@ -240,6 +240,10 @@ static inline struct session_ports say(struct world *world, struct message m)
 #define AV "video:127.0.0.1:5002:sendrecv:ice=no"
 #define BV "video:127.0.0.1:6002:sendrecv:ice=no"
 #define BV_OFF "video:127.0.0.1:0:sendrecv:ice=no"
+#define A_ICE "audio:127.0.0.1:5000:sendrecv:ice=yes"
+#define A_ICE_MOVED "audio:127.0.0.1:5100:sendrecv:ice=yes"
+#define A_ICE_HELD "audio:127.0.0.1:5000:sendonly:ice=yes"
+#define B_ICE "audio:127.0.0.1:6000:sendrecv:ice=yes"
 #define A_FAX "image:127.0.0.1:5000:sendrecv:ice=no"
 #define B_FAX "image:127.0.0.1:6000:sendrecv:ice=no"
 

@@ -143,6 +143,12 @@ static void test_every_way_to_end_has_its_word(void **state)
 	sessions_tick(world->sessions, &world->now);
 	assert_ended(world, "timeout");
 
+	REQUEST(1, .media = A_ICE);
+	REPLY(1, .media = B_ICE);
+	pass(world, STREAM_TIMEOUT_S);
+	sessions_tick(world->sessions, &world->now);
+	assert_ended(world, "unselected ICE candidate");
+
 	REQUEST(1, .media = A);
 	REPLY(1, .media = B_OFF);
 	pass(world, STREAM_TIMEOUT_S);
