@@ -18,8 +18,8 @@ def relay_candidate(address, component=1, preference=LOW):
     ip, port = address
     priority = (preference << 24) + 16777215 - component + 1
     return "candidate:R%s %d UDP %d %s %d typ relay" % (
-        "".join("%02x" % int(byte) for byte in ip.split(".")), component, priority, ip,
-        port + component - 1)
+        format(int.from_bytes(bytes(map(int, ip.split("."))), "little"), "x"), component, priority,
+        ip, port + component - 1)
 
 
 class IceAgent(Process):
@@ -78,10 +78,29 @@ class IceAgent(Process):
         """Its piece of a `media` header."""
         return "audio:%s:%d:%s:ice=yes" % (self.address + (direction,))
 
-    def take(self, other, candidates, go=True):
-        """The SDP of the other agent: its credentials, and these candidates."""
-        self.tell("remote %s %s" % other.credentials,
-                  *("candidate %d %s" % c for c in candidates), *(["go"] if go else []))
+    def sdp(self):
+        """Its SDP, for sipp."""
+        ip, port = self.address
+        return "\r\n".join(
+            ["v=0", "o=- 1 1 IN IP4 " + ip, "s=-", "c=IN IP4 " + ip, "t=0 0",
+             "m=audio %d RTP/AVP 8" % port, "a=rtpmap:8 PCMA/8000",
+             "a=ice-ufrag:%s" % self.credentials[0], "a=ice-pwd:%s" % self.credentials[1]]
+            + ["a=" + line for _, line in self.candidates]) + "\r\n"
+
+    def take(self, credentials, candidates):
+        """The SDP of the other agent: (ufrag, pwd), and [(component, candidate)]."""
+        self.tell("remote %s %s" % credentials, *("candidate %d %s" % c for c in candidates),
+                  "go")
+
+    def take_sdp(self, body):
+        """The same, from the body of a SIP message as it came. Returns the candidates."""
+        lines = [line.strip()[2:] for line in body.splitlines() if line.startswith("a=")]
+        value = {name: text for name, _, text in (line.partition(":") for line in lines)}
+        candidates = [line for line in lines if line.startswith("candidate:")]
+        self.take((value["ice-ufrag"], value["ice-pwd"]),
+                  [(int(line.split()[1]), line) for line in candidates
+                   if int(line.split()[1]) <= self.components])
+        return candidates
 
     def wait_ready(self, component=1, deadline=10.0):
         self.wait_log(r"(?m)^state %d ready$" % component, deadline)
@@ -152,8 +171,8 @@ class IceCall:
         to_second = self.call.answer(second.media(), by=answerer).address()
         # What the offerer's SDP says leads to the offerer.
         self.leads_to = {first: to_first, second: to_second}
-        second.take(first, self.candidates(first, to_first))
-        first.take(second, self.candidates(second, to_second))
+        second.take(first.credentials, self.candidates(first, to_first))
+        first.take(second.credentials, self.candidates(second, to_second))
         return self
 
     def restart(self, by="caller"):
