@@ -213,6 +213,12 @@ static struct ice_verdict pass_request(struct ice *ice,
 	return verdict;
 }
 
+static bool is_stranger(const struct ice_source *source)
+{
+	return source->validity == ICE_NOT_VALID &&
+	       !ice_is_known((enum learning_rank)source->rank);
+}
+
 static struct ice_verdict judge_request(struct ice *ice,
 					const struct ice_facts *facts,
 					const struct ice_packet *packet)
@@ -223,7 +229,6 @@ static struct ice_verdict judge_request(struct ice *ice,
 	struct ice_verdict verdict;
 	struct ice_source *source;
 	uint8_t sent_to = 0;
-	bool stranger;
 
 	source = ice_add(ice, packet->from, packet->source, packet->rank,
 			 facts->now_us);
@@ -238,13 +243,11 @@ static struct ice_verdict judge_request(struct ice *ice,
 	}
 	verdict = pass_request(ice, facts, party_other(packet->from),
 			       packet->ip_len, &sent_to);
-	if (verdict.count == 0)
-		return verdict;
 
+	/* Also if it went nowhere: others may not play it again. */
 	if (!t || !t->source) {
-		stranger = !ice_is_known(packet->rank) &&
-			   source->validity == ICE_NOT_VALID;
-		t = ice_new_transaction(side, stranger, facts->now_us);
+		t = ice_new_transaction(side, is_stranger(source),
+					facts->now_us);
 		*t = (struct ice_transaction){.source = ice_slot(side, source),
 					      .integrity = m->integrity,
 					      .generation = m->generation};

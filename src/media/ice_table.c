@@ -46,8 +46,7 @@ static struct ice_source *least(struct ice_side *side, bool strangers_only)
 		struct ice_source *s = &side->sources[i];
 		enum worth w = worth(side, s);
 
-		if (w == WORTH_CHOSEN ||
-		    (strangers_only && w != WORTH_STRANGER))
+		if (strangers_only && w != WORTH_STRANGER)
 			continue;
 		if (!found || w < worth(side, found) ||
 		    (w == worth(side, found) && s->seen_us < found->seen_us))

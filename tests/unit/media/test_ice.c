@@ -181,6 +181,65 @@ static void test_what_rests_on_strangers_ends_when_a_party_speaks(void **state)
 	assert_int_equal(ice_send(&s, PARTY_CALLER, CALLER), ICE_MEDIA_LEARN);
 }
 
+static void test_strangers_do_not_make_the_parties_checks_old(void **state)
+{
+	(void)state;
+	ice_begin(&s);
+	ice_ask(&s, PARTY_CALLEE, CALLEE_ROAMING, 1);
+	ice_ask(&s, PARTY_CALLEE, ATTACKER_B, 2);
+	ice_check(&s, PARTY_CALLER, CALLER, CALLEE_ROAMING, 3, GENERATION);
+	/* One more of the strangers' own, as if it were a restart. */
+	ice_ask(&s, PARTY_CALLEE, ATTACKER_B, 4);
+	ice_ask_anew(&s, PARTY_CALLER, ATTACKER, 5, 99);
+	assert_goes_to(ice_answer(&s, PARTY_CALLEE, ATTACKER_B, 5), ATTACKER);
+	assert_int_equal(s.ice.generation, GENERATION);
+	assert_ice_remote(&s, PARTY_CALLER, CALLER);
+}
+
+static void test_a_stranger_is_too_late_once_the_party_has_spoken(void **state)
+{
+	(void)state;
+	ice_begin(&s);
+	ice_ask(&s, PARTY_CALLEE, ATTACKER_B, 1);
+	assert_goes_to(ice_ask(&s, PARTY_CALLER, CALLER_ROAMING, 2),
+		       ATTACKER_B);
+	ice_ask(&s, PARTY_CALLEE, CALLEE, 3);
+	assert_goes_nowhere(ice_answer(&s, PARTY_CALLEE, ATTACKER_B, 2),
+			    DROP_STUN_REFUSED);
+}
+
+static void test_a_response_from_a_place_that_was_not_asked(void **state)
+{
+	(void)state;
+	ice_connect(&s);
+	/* Valid as the other one is: but this request went to one alone. */
+	ice_check(&s, PARTY_CALLEE, CALLEE_ROAMING, CALLER, 4, GENERATION);
+	ice_ask(&s, PARTY_CALLER, CALLER, 5);
+	assert_goes_nowhere(ice_answer(&s, PARTY_CALLEE, CALLEE, 5),
+			    DROP_STUN_REFUSED);
+	assert_goes_to(ice_answer(&s, PARTY_CALLEE, CALLEE_ROAMING, 5), CALLER);
+}
+
+static void test_each_has_a_share_of_the_requests_that_wait(void **state)
+{
+	(void)state;
+	ice_connect(&s);
+	ice_ask(&s, PARTY_CALLER, CALLER_B, 4);
+	for (uint32_t i = 0; i < ICE_STRANGER_BURST; i++) {
+		ice_wait(&s, 1000);
+		ice_ask(&s, PARTY_CALLER, ATTACKER, 100 + i);
+		ice_ask(&s, PARTY_CALLER, ATTACKER_B, 200 + i);
+	}
+	assert_goes_to(ice_answer(&s, PARTY_CALLEE, CALLEE, 4), CALLER_B);
+	ice_wait(&s, 10000000);
+	ice_ask(&s, PARTY_CALLER, CALLER_ROAMING, 5);
+	for (uint32_t i = 0; i < 2 * ICE_TRANSACTIONS; i++) {
+		ice_wait(&s, 1000);
+		ice_ask(&s, PARTY_CALLER, CALLER_B, 300 + i);
+	}
+	assert_goes_to(ice_answer(&s, PARTY_CALLEE, CALLEE, 5), CALLER_ROAMING);
+}
+
 static void test_a_request_is_not_played_again_from_elsewhere(void **state)
 {
 	(void)state;
@@ -561,6 +620,14 @@ int main(void)
 		cmocka_unit_test(test_a_party_at_an_unknown_address_is_as_good),
 		cmocka_unit_test(
 			test_what_rests_on_strangers_ends_when_a_party_speaks),
+		cmocka_unit_test(
+			test_strangers_do_not_make_the_parties_checks_old),
+		cmocka_unit_test(
+			test_a_stranger_is_too_late_once_the_party_has_spoken),
+		cmocka_unit_test(
+			test_a_response_from_a_place_that_was_not_asked),
+		cmocka_unit_test(
+			test_each_has_a_share_of_the_requests_that_wait),
 		cmocka_unit_test(
 			test_a_request_is_not_played_again_from_elsewhere),
 		cmocka_unit_test(test_an_error_after_a_success_takes_it_back),
