@@ -76,6 +76,16 @@ static void drop_weak(const struct ice *ice, struct ice_side *side,
 	}
 }
 
+/* Somebody of rank 1 or 2 speaks, by STUN or by media. */
+static void note_known(const struct ice *ice, struct ice_side *side,
+		       uint64_t now_us)
+{
+	if (side->known_spoke)
+		return;
+	side->known_spoke = true;
+	drop_weak(ice, side, /* known_spoke= */ true, now_us);
+}
+
 static bool chosen_was_heard(const struct ice_side *side,
 			     const struct ice_port *port)
 {
@@ -237,10 +247,8 @@ static struct ice_verdict judge_request(struct ice *ice,
 		return refuse(DROP_STUN_REFUSED);
 	ice_earn(source, packet->ip_len);
 	source->asked = true;
-	if (ice_is_known(packet->rank) && !side->known_spoke) {
-		side->known_spoke = true;
-		drop_weak(ice, side, true, facts->now_us);
-	}
+	if (ice_is_known(packet->rank))
+		note_known(ice, side, facts->now_us);
 	verdict = pass_request(ice, facts, party_other(packet->from),
 			       packet->ip_len, &sent_to);
 
@@ -458,8 +466,11 @@ enum ice_media_verdict ice_media(struct ice *ice, const struct ice_facts *facts,
 	const struct ice_port *port = &facts->port[from];
 	struct ice_side *side = &ice->sides[from];
 	struct ice_source *found = ice_find(side, source);
-	const struct ice_source *now = ice_chosen(side);
+	const struct ice_source *now;
 
+	if (ice_is_known(rank))
+		note_known(ice, side, facts->now_us);
+	now = ice_chosen(side);
 	if (!now)
 		return ICE_MEDIA_LEARN;
 	if (!found || found->validity == ICE_NOT_VALID) {

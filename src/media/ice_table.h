@@ -67,7 +67,7 @@ struct ice_side {
 	uint64_t chosen_us;  /* when; its media counts from then on */
 	uint64_t renewed_us; /* the first of the present generation was valid */
 	uint8_t chosen;      /* packets go there: its slot, plus 1; 0: nobody */
-	bool known_spoke;    /* a source of rank 1 or 2, by STUN */
+	bool known_spoke;    /* a source of rank 1 or 2, by whatever */
 	bool moved; /* new SDP, and no check of a new generation since */
 };
 

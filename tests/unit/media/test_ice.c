@@ -181,6 +181,16 @@ static void test_what_rests_on_strangers_ends_when_a_party_speaks(void **state)
 	assert_int_equal(ice_send(&s, PARTY_CALLER, CALLER), ICE_MEDIA_LEARN);
 }
 
+static void test_and_when_a_party_sends_media_without_a_check(void **state)
+{
+	(void)state;
+	ice_begin(&s);
+	ice_ask(&s, PARTY_CALLEE, ATTACKER_B, 1);
+	ice_check(&s, PARTY_CALLER, ATTACKER, ATTACKER_B, 2, GENERATION);
+	assert_int_equal(ice_send(&s, PARTY_CALLER, CALLER), ICE_MEDIA_LEARN);
+	assert_ice_remote(&s, PARTY_CALLER, "none");
+}
+
 static void test_strangers_do_not_make_the_parties_checks_old(void **state)
 {
 	(void)state;
@@ -620,6 +630,8 @@ int main(void)
 		cmocka_unit_test(test_a_party_at_an_unknown_address_is_as_good),
 		cmocka_unit_test(
 			test_what_rests_on_strangers_ends_when_a_party_speaks),
+		cmocka_unit_test(
+			test_and_when_a_party_sends_media_without_a_check),
 		cmocka_unit_test(
 			test_strangers_do_not_make_the_parties_checks_old),
 		cmocka_unit_test(

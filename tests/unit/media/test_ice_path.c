@@ -180,10 +180,10 @@ static void test_new_sdp_cuts_nothing_and_the_new_pair_takes_over(void **state)
 	install_both(&s, before.fd[0]);
 	moved = s.call.phones[PARTY_CALLER].at[COMPONENT_RTCP];
 	media_stream_set_sdp(s.call.stream, PARTY_CALLER, &moved);
-	say_from(&s, before.fd[0], 11);
-	hear_rtp(&s.call, PARTY_CALLEE, PARTY_CALLER + 1, 11);
 	say_rtp(&s.call, PARTY_CALLEE, 11);
 	hear_at(before.fd[0], 11);
+	say_from(&s, before.fd[0], 11);
+	hear_rtp(&s.call, PARTY_CALLEE, PARTY_CALLER + 1, 11);
 	AWAIT(caller_now(&s).rule == RULE_ICE);
 
 	after = connect_elsewhere(&s, "ijkl:efgh", 2);
