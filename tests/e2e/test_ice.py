@@ -4,6 +4,7 @@ import contextlib
 import os
 import socket
 import struct
+import time
 
 import pytest
 
@@ -12,7 +13,7 @@ from mp.kamailio import ENGAGE
 from mp.packets import dtls_hello, rtp_series
 from mp.programs import missing
 from mp.records import record
-from mp.wait import holds_for, wait_for
+from mp.wait import SLOWNESS, holds_for, wait_for
 
 pytestmark = pytest.mark.usefixtures("network")
 
@@ -105,6 +106,31 @@ def test_agents_behind_two_nats_meet_at_our_ports(make_ice, network, nomination)
                     relay_config={"routable_private_ranges": None}).exchange().wait_relayed()
     call.talk(voices())
     assert [r.rsplit(":", 1)[0] for r in remotes(call)] == [network.nat.ip, network.officenat.ip]
+    assert call.call.remove() == "removed"
+
+
+def test_media_follows_a_nat_that_rebinds(make_ice, network):
+    """Its agent knows nothing of it, and asks nobody anew."""
+    network.behind_nat("home", "symmetric")
+    call = make_ice(caller="home", with_hosts=False,
+                    relay_config={"routable_private_ranges": None}).exchange().wait_relayed()
+    call.talk(voices())
+    network.nat.move("10.88.0.39")
+    more = iter(rtp_series(1000, 0x1111, 41))
+
+    def heard():
+        packet = next(more)
+        call.caller.send(packet)
+        time.sleep(0.02)  # the rhythm of a phone
+        return packet in call.callee.got()
+
+    begun = time.monotonic()
+    wait_for(heard, 3, "media from the new mapping")
+    assert time.monotonic() - begun < 1 * SLOWNESS
+    back = rtp_series(20, 0x2222, 41)
+    call.callee.send(*back)
+    call.caller.wait_got(back)
+    assert remotes(call)[0].startswith("10.88.0.39:")
     assert call.call.remove() == "removed"
 
 
