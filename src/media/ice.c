@@ -187,7 +187,7 @@ static void send_to_places(struct ice *ice, const struct ice_facts *facts,
 
 /* And who asked on that side: so two agents that are both behind NATs meet. */
 static void send_to_asking(struct ice *ice, const struct ice_facts *facts,
-			   enum party party, size_t bytes,
+			   enum party party, size_t len,
 			   struct ice_verdict *verdict, uint8_t *sent_to)
 {
 	const struct ice_port *port = &facts->port[party];
@@ -200,14 +200,14 @@ static void send_to_asking(struct ice *ice, const struct ice_facts *facts,
 			ice_is_known((enum learning_rank)s->rank) || strangers;
 
 		if (s->asked && may && !(*sent_to >> i & 1) &&
-		    ice_spend(s, bytes))
+		    ice_spend(s, len))
 			send_to(verdict, sent_to, side, s);
 	}
 }
 
 static struct ice_verdict pass_request(struct ice *ice,
 				       const struct ice_facts *facts,
-				       enum party to, size_t bytes,
+				       enum party to, size_t len,
 				       uint8_t *sent_to)
 {
 	struct ice_verdict verdict = refuse(DROP_NO_DESTINATION);
@@ -219,7 +219,7 @@ static struct ice_verdict pass_request(struct ice *ice,
 		return verdict;
 	}
 	send_to_places(ice, facts, to, &verdict, sent_to);
-	send_to_asking(ice, facts, to, bytes, &verdict, sent_to);
+	send_to_asking(ice, facts, to, len, &verdict, sent_to);
 	return verdict;
 }
 
@@ -245,12 +245,12 @@ static struct ice_verdict judge_request(struct ice *ice,
 	/* Played again by somebody who saw it. */
 	if (t && t->source && t->source != ice_slot(side, source))
 		return refuse(DROP_STUN_REFUSED);
-	ice_earn(source, packet->ip_len);
+	ice_earn(source, packet->len);
 	source->asked = true;
 	if (ice_is_known(packet->rank))
 		note_known(ice, side, facts->now_us);
 	verdict = pass_request(ice, facts, party_other(packet->from),
-			       packet->ip_len, &sent_to);
+			       packet->len, &sent_to);
 
 	/* Also if it went nowhere: others may not play it again. */
 	if (!t || !t->source) {
@@ -368,7 +368,7 @@ static struct ice_verdict judge_response(struct ice *ice,
 		return refuse(DROP_STUN_REFUSED);
 	r.responder->rank = (uint8_t)packet->rank;
 	r.responder->seen_us = facts->now_us;
-	ice_earn(r.responder, packet->ip_len);
+	ice_earn(r.responder, packet->len);
 	if (!may_respond(answerers, &facts->port[r.answerer], r.responder))
 		return refuse(DROP_STUN_REFUSED);
 
@@ -383,7 +383,7 @@ static struct ice_verdict judge_response(struct ice *ice,
 		note_success(ice, facts, &r);
 	}
 	if (!is_remote(&facts->port[r.asker], &r.source->endpoint) &&
-	    !ice_spend(r.source, packet->ip_len))
+	    !ice_spend(r.source, packet->len))
 		return refuse(DROP_STUN_LIMIT);
 	verdict.to[0] = r.source->endpoint;
 	return verdict;

@@ -53,7 +53,7 @@ struct ice_packet {
 	enum party from; /* whose port it came to */
 	const struct endpoint *source;
 	enum learning_rank rank;
-	size_t ip_len; /* of the IP packet */
+	size_t len; /* of the datagram */
 	const struct ice_message *message;
 };
 

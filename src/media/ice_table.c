@@ -4,6 +4,10 @@
 
 #include "media/ice_message.h"
 
+#define UDP_HEADER_LEN 8
+#define IP4_HEADER_LEN 20
+#define IP6_HEADER_LEN 40
+
 /* ---- sources ---- */
 
 struct ice_source *ice_find(struct ice_side *side,
@@ -141,8 +145,18 @@ bool ice_within_limits(struct ice_side *side, const struct ice_source *found,
 		    ICE_STRANGER_INTERVAL_US, ICE_STRANGER_BURST);
 }
 
-bool ice_spend(struct ice_source *source, size_t bytes)
+/* Of the whole IP packet, as it leaves from here or came. */
+static size_t bytes_of(const struct ice_source *source, size_t len)
 {
+	return len + UDP_HEADER_LEN +
+	       (source->endpoint.ip.family == AF_INET ? IP4_HEADER_LEN
+						      : IP6_HEADER_LEN);
+}
+
+bool ice_spend(struct ice_source *source, size_t len)
+{
+	size_t bytes = bytes_of(source, len);
+
 	if (source->validity != ICE_NOT_VALID)
 		return true;
 	if (source->credit < bytes)
@@ -151,10 +165,10 @@ bool ice_spend(struct ice_source *source, size_t bytes)
 	return true;
 }
 
-void ice_earn(struct ice_source *source, size_t bytes)
+void ice_earn(struct ice_source *source, size_t len)
 {
 	if (source->credit < UINT32_MAX / 2)
-		source->credit += (uint32_t)bytes;
+		source->credit += (uint32_t)bytes_of(source, len);
 }
 
 /* ---- transactions ---- */

@@ -134,12 +134,12 @@ bool ice_within_limits(struct ice_side *side, const struct ice_source *found,
 		       const struct endpoint *source, enum learning_rank rank,
 		       uint64_t now_us);
 
-/** So many bytes came from the source. */
-void ice_earn(struct ice_source *source, size_t bytes);
+/** A datagram of this length came from the source. */
+void ice_earn(struct ice_source *source, size_t len);
 
-/** May so many bytes be sent there? To a source that is not valid no more than
- * came from there: its address may be forged. */
-bool ice_spend(struct ice_source *source, size_t bytes);
+/** May one be sent there? To a source that is not valid no more bytes, with all
+ * headers, than came from there: its address may be forged. */
+bool ice_spend(struct ice_source *source, size_t len);
 
 /** @return NULL: there is none, expired ones included */
 struct ice_transaction *ice_find_transaction(struct ice_side *side,

@@ -329,7 +329,7 @@ static void judge_ice_stun(struct pass *pass, const struct arrival *a)
 
 	outbox_send(&pass->out);
 	verdict = port_ice_stun(pass->from, &a->source, a->data, a->len,
-				a->len + pass->out.header_len, w->now_us);
+				w->now_us);
 	if (verdict.count == 0)
 		refuse_ice(pass, verdict.drop, a);
 	send_to_places(pass, &verdict, a);

@@ -56,8 +56,7 @@ static struct ice *ice_of(struct port *port)
 
 struct ice_verdict port_ice_stun(struct port *from,
 				 const struct endpoint *source,
-				 const void *data, size_t len, size_t ip_len,
-				 uint64_t now_us)
+				 const void *data, size_t len, uint64_t now_us)
 {
 	struct ice_verdict refused = {.drop = DROP_STUN_REFUSED};
 	struct ice *ice = ice_of(from);
@@ -77,7 +76,7 @@ struct ice_verdict port_ice_stun(struct port *from,
 			&(struct ice_packet){.from = from->party,
 					     .source = source,
 					     .rank = rank,
-					     .ip_len = ip_len,
+					     .len = len,
 					     .message = &message});
 }
 

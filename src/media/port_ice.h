@@ -9,15 +9,11 @@
 #include "media/ice.h"
 #include "media/stream.h"
 
-/**
- * A STUN packet came. port_ice_choose() has to be called for both ports then.
- *
- * @param ip_len  Of the IP packet
+/** A STUN packet came. port_ice_choose() has to be called for both ports then.
  */
 struct ice_verdict port_ice_stun(struct port *from,
 				 const struct endpoint *source,
-				 const void *data, size_t len, size_t ip_len,
-				 uint64_t now_us);
+				 const void *data, size_t len, uint64_t now_us);
 
 /** A packet came that is not STUN and not of the remote. port_ice_choose() of
  * this port has to be called if it is to be heard. */

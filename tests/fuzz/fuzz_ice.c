@@ -82,8 +82,7 @@ static void settle(struct scene *s)
 		if (!chosen)
 			continue;
 		s->remote[i] = chosen->endpoint;
-		s->facts.port[i].remote_rank =
-			(enum learning_rank)chosen->rank;
+		s->facts.port[i].remote_rank = (enum learning_rank)chosen->rank;
 	}
 }
 
@@ -95,7 +94,7 @@ static void stun_came(struct scene *s, enum party from, unsigned number,
 	struct ice_packet packet = {.from = from,
 				    .source = &source,
 				    .rank = rank_of(number),
-				    .ip_len = len + 28,
+				    .len = len,
 				    .message = &message};
 	struct ice_verdict verdict;
 
@@ -120,11 +119,9 @@ static void media_came(struct scene *s, enum party from, unsigned number,
 		s->facts.port[from].heard_us = s->facts.now_us;
 		return;
 	}
-	verdict = ice_media(&s->ice, &s->facts, from, &source,
-			    rank_of(number));
+	verdict = ice_media(&s->ice, &s->facts, from, &source, rank_of(number));
 	if (verdict == ICE_MEDIA_REFUSE && rebinds)
-		ice_rebound(&s->ice, &s->facts, from, &source,
-			    rank_of(number));
+		ice_rebound(&s->ice, &s->facts, from, &source, rank_of(number));
 }
 
 static void changed(struct scene *s, enum party party, uint8_t what)

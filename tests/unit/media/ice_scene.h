@@ -80,13 +80,12 @@ static inline struct ice_verdict ice_say(struct ice_scene *s, enum party from,
 		.from = from,
 		.source = &ep,
 		.rank = ice_rank(s, from, &ep),
-		.ip_len = words.class == STUN_REQUEST ? REQUEST_LEN
-						      : RESPONSE_LEN,
+		.len = words.class == STUN_REQUEST ? REQUEST_LEN : RESPONSE_LEN,
 		.message = &message,
 	};
 
 	if (words.len)
-		packet.ip_len = words.len;
+		packet.len = words.len;
 	memcpy(message.id, &words.id, sizeof(words.id));
 	return ice_stun(&s->ice, &s->facts, &packet);
 }

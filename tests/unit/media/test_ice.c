@@ -293,6 +293,23 @@ static void test_no_more_bytes_to_an_unproven_source_than_from_it(void **state)
 			    DROP_NO_DESTINATION);
 }
 
+static void test_headers_are_bytes_too(void **state)
+{
+	const struct ice_words small = {.id = 1, .len = 20};
+	const struct ice_words large = {.id = 2, .len = 90};
+
+	(void)state;
+	/* In IPv6 90 bytes are 138, and two times 20 are 136. */
+	ice_begin(&s);
+	for (unsigned i = 0; i < 2; i++)
+		ice_say(&s, PARTY_CALLEE, "2001:db8::7:6000", small);
+	assert_goes_nowhere(ice_say(&s, PARTY_CALLER, CALLER, large),
+			    DROP_NO_DESTINATION);
+	ice_say(&s, PARTY_CALLEE, "2001:db8::7:6000", small);
+	assert_goes_to(ice_say(&s, PARTY_CALLER, CALLER, large),
+		       "2001:db8::7:6000");
+}
+
 static void test_a_storm_of_strangers_pushes_out_nobody_else(void **state)
 {
 	char source[ADDR_TEXT_SIZE];
@@ -645,6 +662,7 @@ int main(void)
 		cmocka_unit_test(test_an_error_after_a_success_takes_it_back),
 		cmocka_unit_test(
 			test_no_more_bytes_to_an_unproven_source_than_from_it),
+		cmocka_unit_test(test_headers_are_bytes_too),
 		cmocka_unit_test(
 			test_a_storm_of_strangers_pushes_out_nobody_else),
 		cmocka_unit_test(

@@ -14,6 +14,7 @@
 #define SOURCES 6 /* of a side */
 #define REQUESTS 8192
 #define PENDING 64
+#define HEADERS 28 /* of IPv4 and UDP */
 
 /* The first ones are a party's, the others attackers'. */
 #define GENUINE 3
@@ -138,7 +139,7 @@ static void check_sent(struct world *w, enum party to, unsigned source,
 	if (was_free || usable || is_valid(w, to, source) ||
 	    w->was_valid[to][source])
 		return;
-	w->out[to][source] += bytes;
+	w->out[to][source] += bytes + HEADERS;
 	assert_true(w->out[to][source] <= w->in[to][source]);
 }
 
@@ -179,7 +180,7 @@ static void ask(struct world *w, enum party from, unsigned source, uint32_t id)
 		free_before[i] = is_valid(w, to, i) || is_remote(w, to, i);
 	v = ice_say(&w->s, from, names[from][source], words);
 	if (v.drop != DROP_STUN_LIMIT || v.count > 0)
-		w->in[from][source] += words.len;
+		w->in[from][source] += words.len + HEADERS;
 	/* Whether it was taken is the unit's business: what matters here is
 	 * that nothing goes to who never asked. */
 	w->asked[from][source] = true;
@@ -231,7 +232,7 @@ static void answer(struct world *w, enum party at, unsigned source, uint32_t id,
 		!is_valid(w, at, source) && !is_remote(w, at, source);
 	struct ice_verdict v = ice_say(&w->s, at, names[at][source], words);
 
-	w->in[at][source] += words.len;
+	w->in[at][source] += words.len + HEADERS;
 	if (v.count > 0) {
 		/* To exactly who asked, from exactly who was asked. */
 		assert_int_equal(v.count, 1);
