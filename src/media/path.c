@@ -353,6 +353,7 @@ static bool judge_ice_media(struct pass *pass, const struct arrival *a)
 	case ICE_MEDIA_HEAR:
 		break;
 	}
+	pass->silent_since_us = from->learning.heard_us;
 	choose_here(pass);
 	(void)learning_hear(&from->learning, w->learning, &a->source, &a->facts,
 			    w->now_us);
