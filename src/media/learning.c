@@ -157,12 +157,23 @@ void learning_hear_from_engine(struct learning *l,
 		note_heard(l, &packet, heard->heard_us);
 }
 
+bool learning_is_denied(const struct learning_config *config,
+			const struct ip_addr *ip)
+{
+	for (size_t i = 0; i < config->denied_count; i++)
+		if (ip_network_contains(&config->denied[i], ip))
+			return true;
+	return false;
+}
+
 /* No packet goes there, whatever comes from there. */
-static bool is_refused(const struct ip_addr *ip, bool local_is_loopback)
+static bool is_refused(const struct learning_config *config,
+		       const struct ip_addr *ip, bool local_is_loopback)
 {
 	return !ip_is_set(ip) || ip_is_unspecified(ip) || ip_is_multicast(ip) ||
 	       ip_is_link_local(ip) || ip_is_metadata_service(ip) ||
-	       (ip_is_loopback(ip) && !local_is_loopback);
+	       (ip_is_loopback(ip) && !local_is_loopback) ||
+	       learning_is_denied(config, ip);
 }
 
 static bool is_replaced(const struct learning *l, const struct endpoint *source)
@@ -190,6 +201,13 @@ static enum learning_rank rank_of(const struct learning *l,
 		    ip_equal(&facts->known[i].ip, &source->ip))
 			rank = facts->known[i].rank;
 	return rank;
+}
+
+bool learning_is_stranger(const struct learning *l,
+			  const struct learning_facts *facts,
+			  const struct endpoint *source)
+{
+	return rank_of(l, facts, source) == RANK_STRANGER;
 }
 
 static struct learning_decision drop(enum media_drop why)
@@ -461,7 +479,7 @@ struct learning_decision learning_judge(struct learning *l,
 						  DROP_COUNT};
 	forget_silent_rtcp(l, facts->config, facts->now_us);
 	if (source->port == 0 ||
-	    is_refused(&source->ip, facts->local_is_loopback))
+	    is_refused(facts->config, &source->ip, facts->local_is_loopback))
 		return drop(DROP_NOT_THE_REMOTE);
 
 	decision = decide(l, facts, source, packet);
@@ -526,7 +544,7 @@ bool learning_sdp_is_usable(const struct learning_config *config,
 			    const struct ip_addr *local)
 {
 	if (sdp->port == 0 || sdp->ip.family != local->family ||
-	    is_refused(&sdp->ip, ip_is_loopback(local)))
+	    is_refused(config, &sdp->ip, ip_is_loopback(local)))
 		return false;
 	if (!ip_is_private(&sdp->ip) || ip_is_loopback(&sdp->ip) ||
 	    is_own_port(config, sdp, local))

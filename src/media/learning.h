@@ -201,6 +201,16 @@ bool learning_sdp_is_usable(const struct learning_config *config,
 			    const struct endpoint *sdp,
 			    const struct ip_addr *local);
 
+/** Is it one of denied_ranges? */
+bool learning_is_denied(const struct learning_config *config,
+			const struct ip_addr *ip);
+
+/** Is this source of no rank: neither in the SDP nor at an IP address that is
+ * known for the party? */
+bool learning_is_stranger(const struct learning *l,
+			  const struct learning_facts *facts,
+			  const struct endpoint *source);
+
 /** The address of a component, of the SDP's for RTP; unset without one. */
 struct endpoint learning_component_sdp(const struct endpoint *sdp,
 				       enum component component);

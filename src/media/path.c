@@ -17,6 +17,7 @@ struct pass {
 	struct worker *worker;
 	struct port *from, *to;
 	bool had_media;
+	enum media_drop no_way;   /* why, if there is no destination */
 	int payload_type;         /* -1: none in this batch */
 	uint64_t silent_since_us; /* the remote, before it moved; 0: unknown */
 	uint64_t first_media_us;
@@ -198,7 +199,7 @@ static void note_media(struct pass *pass, const struct packet_facts *facts,
 static void forward(struct pass *pass, void *data, size_t len)
 {
 	if (pass->out.destination_len == 0)
-		pass->drops[DROP_NO_DESTINATION]++;
+		pass->drops[pass->no_way]++;
 	else
 		outbox_add(&pass->out, data, len);
 }
@@ -259,6 +260,27 @@ static void hold(struct pass *pass, const struct arrival *a)
 	worker_arm(w, pass->from);
 }
 
+/* Others than the remote are worth a look now and then: a flood of them has to
+ * cost less than that, and to keep nobody from being heard whom the party's SDP
+ * or signalling names. */
+static bool is_flood(struct pass *pass, const struct learning_facts *facts,
+		     const struct arrival *a)
+{
+	struct port *from = pass->from;
+	const struct limit_source who = {
+		.source = &a->source,
+		.is_known = !learning_is_stranger(&from->learning, facts,
+						  &a->source),
+		.is_stun = a->facts.kind == PACKET_STUN,
+		.is_wanted = !ip_is_set(&from->learning.remote.ip),
+	};
+
+	if (!from->others)
+		from->others = calloc(1, sizeof(*from->others));
+	return !from->others ||
+	       !limit_take(from->others, &who, pass->worker->now_us);
+}
+
 static void judge(struct pass *pass, struct arrival *a)
 {
 	struct worker *w = pass->worker;
@@ -267,6 +289,10 @@ static void judge(struct pass *pass, struct arrival *a)
 		media_stream_facts(pass->from, w->learning, known, w->now_us);
 	struct learning_decision d;
 
+	if (is_flood(pass, &facts, a)) {
+		pass->drops[DROP_FLOOD]++;
+		return;
+	}
 	pass->silent_since_us = pass->from->learning.heard_us;
 	d = learning_judge(&pass->from->learning, &facts, &a->source,
 			   &a->facts);
@@ -322,10 +348,15 @@ static void show_forgotten(const struct worker *w, struct port *port)
 
 static void account(struct pass *pass)
 {
-	struct shown_counters *shown = &pass->from->shown;
+	struct port *from = pass->from;
+	struct shown_counters *shown = &from->shown;
 	struct worker *w = pass->worker;
 
 	if (pass->out.packets > 0) {
+		limit_use(&from->packet_limit, &w->packet_rate, w->now_us,
+			  pass->out.packets);
+		limit_use(&from->byte_limit, &w->byte_rate, w->now_us,
+			  pass->out.bytes);
 		count_up(&shown->packets, pass->out.packets);
 		count_up(&shown->bytes, pass->out.bytes);
 		count_up(&w->packets, pass->out.packets);
@@ -347,11 +378,19 @@ static void account(struct pass *pass)
 	for (enum media_drop why = 0; why < DROP_COUNT; why++) {
 		if (pass->drops[why] == 0)
 			continue;
-		worker_count_drop(w, pass->from, why, pass->drops[why]);
+		worker_count_drop(w, from, why, pass->drops[why]);
 		tell_dropped(pass, why);
 	}
-	show_forgotten(w, pass->from);
+	if (pass->drops[DROP_OVER_LIMIT] > 0)
+		from->limited_until_us = w->now_us + LIMIT_HOLD_US;
+	show_forgotten(w, from);
 	show_forgotten(w, pass->to);
+}
+
+static bool is_over_limit(const struct port *from, uint64_t now_us)
+{
+	return limit_is_over(&from->packet_limit, now_us) ||
+	       limit_is_over(&from->byte_limit, now_us);
 }
 
 static void start_pass(struct pass *pass, struct worker *w, struct port *from)
@@ -367,6 +406,7 @@ static void start_pass(struct pass *pass, struct worker *w, struct port *from)
 		.worker = w,
 		.from = from,
 		.to = to,
+		.no_way = DROP_NO_DESTINATION,
 		.payload_type = -1,
 		.out = {.worker = w,
 			.to = to,
@@ -378,7 +418,9 @@ static void start_pass(struct pass *pass, struct worker *w, struct port *from)
 	};
 	destination = learning_destination(&to->learning, w->learning, &to->sdp,
 					   to->sdp_usable, w->now_us);
-	if (destination)
+	if (is_over_limit(from, w->now_us))
+		pass->no_way = DROP_OVER_LIMIT;
+	else if (destination)
 		pass->out.destination_len = endpoint_to_sockaddr(
 			destination, &pass->out.destination);
 }
