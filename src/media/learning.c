@@ -257,15 +257,12 @@ static bool goes_on(const struct learning *l,
 	}
 }
 
-/* A better rank takes the place of a worse one. But the IP address of a
- * stranger that proved itself does not make its other ports better than that
- * stranger. */
-static bool may_displace(const struct learning *l,
-			 const struct endpoint *source, enum learning_rank rank)
+/* A better rank takes the place of a worse one. But a stranger that proved
+ * itself elsewhere, at a port where the party is silent perhaps, is no better
+ * than one that did so here. */
+static bool may_displace(const struct learning *l, enum learning_rank rank)
 {
-	if (rank == RANK_PROVED_IP && ip_equal(&l->remote.ip, &source->ip))
-		return false;
-	return rank < l->rank;
+	return rank < l->rank && rank != RANK_PROVED_IP;
 }
 
 static bool may_rebind(const struct learning *l,
@@ -322,22 +319,39 @@ bool learning_is_candidate(const struct learning *l,
 	return false;
 }
 
-/* A free slot, else that of the candidate which was silent for longest. */
-static struct learning_candidate *add_candidate(struct learning *l,
-						const struct endpoint *source)
+/* Whose place a newcomer takes: that of one which fell silent, else of one that
+ * has proved least. A spray of single packets pushes nobody out who is in the
+ * middle of a proof. */
+static unsigned worth(const struct learning_candidate *c,
+		      const struct learning_facts *facts)
+{
+	if (facts->now_us >= c->seen_us + facts->config->settle_us)
+		return 0;
+	return 1u + c->run;
+}
+
+static struct learning_candidate *
+add_candidate(struct learning *l, const struct learning_facts *facts,
+	      const struct endpoint *source)
 {
 	struct learning_candidate *slot = &l->candidates[0];
 
-	for (size_t i = 1; i < LEARNING_CANDIDATES; i++)
-		if (l->candidates[i].seen_us < slot->seen_us)
-			slot = &l->candidates[i];
+	for (size_t i = 1; i < LEARNING_CANDIDATES; i++) {
+		struct learning_candidate *c = &l->candidates[i];
+		unsigned here = worth(c, facts), there = worth(slot, facts);
+
+		if (here < there ||
+		    (here == there && c->seen_us < slot->seen_us))
+			slot = c;
+	}
 	*slot = (struct learning_candidate){.source = *source};
 	return slot;
 }
 
 /* Had nobody else sent anything for settle_us? If so, one packet may speak for
  * this candidate; and it silences the claims of all others in any case. Those
- * pushed out of their slots need no look: they are older than the others. */
+ * pushed out of their slots need no look: they had been silent for settle_us,
+ * or all others had not. */
 static bool is_alone(struct learning *l, const struct learning_candidate *c,
 		     const struct learning_facts *facts)
 {
@@ -393,10 +407,12 @@ static struct learning_decision try_proof(struct learning *l,
 				       RULE_PROVED);
 		return drop(DROP_NOT_PROVED);
 	}
+	if (l->component == COMPONENT_RTCP)
+		return drop(DROP_NOT_PROVED);
 
 	c = find_candidate(l, source);
 	if (!c)
-		c = add_candidate(l, source);
+		c = add_candidate(l, facts, source);
 	alone = is_alone(l, c, facts);
 	c->seen_us = facts->now_us;
 	if (packet->kind == PACKET_RTP && packet->has_ssrc)
@@ -455,7 +471,7 @@ static struct learning_decision decide(struct learning *l,
 	if (!settled && first_packet)
 		return judge_first_packet(l, facts, source, rank);
 	if (!first_packet && rank < RANK_STRANGER &&
-	    (!settled || may_displace(l, source, rank)))
+	    (!settled || may_displace(l, rank)))
 		return confirm(l, facts, source, rank,
 			       rank == RANK_SDP ? RULE_SDP : RULE_KNOWN_IP);
 	if (settled && may_rebind(l, facts, source, rank, packet))
@@ -486,6 +502,16 @@ struct learning_decision learning_judge(struct learning *l,
 	if (decision.verdict == LEARNING_CONFIRM)
 		note_heard(l, packet, facts->now_us);
 	return decision;
+}
+
+bool learning_follow_rtp(struct learning *rtcp, const struct learning *rtp)
+{
+	if (!is_set(&rtcp->remote) || rtcp->rank <= RANK_KNOWN_IP ||
+	    rtp->rank > RANK_KNOWN_IP || !is_set(&rtp->remote) ||
+	    ip_equal(&rtcp->remote.ip, &rtp->remote.ip))
+		return false;
+	forget_remote(rtcp);
+	return true;
 }
 
 bool learning_is_waiting(const struct learning *l)

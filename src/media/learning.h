@@ -160,6 +160,14 @@ struct learning_decision learning_judge(struct learning *l,
 					const struct endpoint *source,
 					const struct packet_facts *packet);
 
+/**
+ * The party's RTP is settled. A stranger that is the remote of RTCP was not the
+ * party, if RTP comes from another IP address with a better rank: forget it.
+ *
+ * @return whether the remote of RTCP is forgotten
+ */
+bool learning_follow_rtp(struct learning *rtcp, const struct learning *rtp);
+
 /** Is anybody proving itself, so that learning_tick() has to be called? */
 bool learning_is_waiting(const struct learning *l);
 

@@ -221,6 +221,16 @@ static void drop_held_of_others(struct pass *pass)
 				  still_candidate, &from->learning);
 }
 
+/* A stranger that had RTCP loses it when the party's RTP comes. */
+static void rtcp_follows(const struct port *rtp)
+{
+	struct port *rtcp = &rtp->stream->ports[rtp->party][COMPONENT_RTCP];
+
+	if (rtp->component == COMPONENT_RTP &&
+	    learning_follow_rtp(&rtcp->learning, &rtp->learning))
+		media_port_show_remote(rtcp);
+}
+
 /* A remote is settled: what it sent while it was a candidate goes first. */
 static void settled(struct pass *pass)
 {
@@ -231,6 +241,7 @@ static void settled(struct pass *pass)
 
 	tell_confirmed(pass);
 	media_port_show_remote(from);
+	rtcp_follows(from);
 	if (from->held.count == 0)
 		return;
 	outbox_send(&pass->out);
