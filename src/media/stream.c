@@ -371,7 +371,8 @@ bool media_stream_read_history(const struct media_stream *stream,
 	return history_read(&stream->ports[party][component].history, ret);
 }
 
-/* By the rule that the worker goes by for what comes up to it. */
+/* By the rule that the worker goes by for what comes up to it. What was too
+ * much is no debt: the flow is taken back, and begins anew. */
 static bool is_over_limit(const struct worker *w, struct limit_watch *watch,
 			  unsigned index, const struct media_counters *c,
 			  uint64_t now_us)
@@ -385,8 +386,11 @@ static bool is_over_limit(const struct worker *w, struct limit_watch *watch,
 	watch->ports[index].bytes = c->bytes;
 	limit_use(packet_limit, &w->packet_rate, watch->read_us, packets);
 	limit_use(byte_limit, &w->byte_rate, watch->read_us, bytes);
-	return limit_is_over(packet_limit, now_us) ||
-	       limit_is_over(byte_limit, now_us);
+	if (!limit_is_over(packet_limit, now_us) &&
+	    !limit_is_over(byte_limit, now_us))
+		return false;
+	*packet_limit = *byte_limit = (struct limit_bucket){0};
+	return true;
 }
 
 void media_stream_check_limits(struct media_stream *stream,
