@@ -7,8 +7,9 @@
 #include "learning_scene.h"
 #include "media/held.h"
 
-#define PHONE "203.0.113.77:9000" /* of rank 3: its address is known nowhere   \
-				   */
+#define PHONE                                                                  \
+	"203.0.113.77:9000" /* of rank 3: its address is known nowhere         \
+			     */
 
 static void is_known(struct scene *s, const char *source,
 		     enum learning_rank rank)
@@ -127,25 +128,44 @@ static void test_a_spray_from_many_sources_does_not_stop_a_proof(void **state)
 	assert_confirmed(sent(&s, PHONE, rtp(4)), RULE_PROVED);
 }
 
-static void test_a_rival_that_lost_its_place_is_a_rival_still(void **state)
+static void test_who_fell_silent_keeps_no_place_from_a_rival(void **state)
 {
-	static const char *const strangers[] = {"192.0.2.70:1", "192.0.2.70:2",
-						"192.0.2.70:3", "192.0.2.70:4",
-						"192.0.2.70:5"};
 	struct scene s;
 
 	(void)state;
 	start(&s, COMPONENT_RTP);
-	/* four with a run of two, the last of whom is as fresh as can be */
-	for (unsigned i = 0; i < 4; i++) {
-		sent(&s, strangers[i], rtp_of(i, 1));
-		sent(&s, strangers[i], rtp_of(i, 2));
-		wait_us(&s, i < 2 ? SETTLE : 0);
+	for (uint16_t seq = 1; seq <= 2; seq++) {
+		sent(&s, "192.0.2.70:1", rtp_of(1, seq));
+		sent(&s, "192.0.2.70:2", rtp_of(2, seq));
+		sent(&s, "192.0.2.70:3", rtp_of(3, seq));
 	}
-	sent(&s, strangers[4], single(PACKET_DTLS));
+	wait_us(&s, SETTLE);
+	/* Neither was alone; the first may not be forgotten for the second. */
+	sent(&s, "192.0.2.70:4", single(PACKET_DTLS));
+	sent(&s, STRANGER, single(PACKET_DTLS));
 	wait_us(&s, SETTLE);
 	assert_false(learning_tick(&s.l, &s.facts));
 	assert_remote(&s, "none");
+}
+
+static void test_of_equals_the_one_that_came_last_keeps_its_place(void **state)
+{
+	struct scene s;
+
+	(void)state;
+	start(&s, COMPONENT_RTP);
+	sent(&s, "192.0.2.70:1", rtp_of(1, 1));
+	wait_us(&s, 1000);
+	sent(&s, "192.0.2.70:2", rtp_of(2, 1));
+	wait_us(&s, 1000);
+	sent(&s, "192.0.2.70:3", rtp_of(3, 1));
+	wait_us(&s, 1000);
+	sent(&s, PHONE, rtp_of(4, 1));
+	wait_us(&s, 1000);
+	sent(&s, "192.0.2.70:4", rtp_of(5, 1));
+	for (uint16_t seq = 2; seq <= 3; seq++)
+		assert_verdict(sent(&s, PHONE, rtp_of(4, seq)), LEARNING_HOLD);
+	assert_confirmed(sent(&s, PHONE, rtp_of(4, 4)), RULE_PROVED);
 }
 
 /* SSRC and sequence number of a party that is active, and of one that is
@@ -230,7 +250,9 @@ int main(void)
 		cmocka_unit_test(
 			test_a_spray_from_many_sources_does_not_stop_a_proof),
 		cmocka_unit_test(
-			test_a_rival_that_lost_its_place_is_a_rival_still),
+			test_who_fell_silent_keeps_no_place_from_a_rival),
+		cmocka_unit_test(
+			test_of_equals_the_one_that_came_last_keeps_its_place),
 		cmocka_unit_test(test_a_guess_of_the_ssrc_moves_nobody),
 		cmocka_unit_test(
 			test_stun_changes_nothing_however_often_it_comes),
