@@ -105,6 +105,24 @@ static void test_rtcp_that_is_the_partys_own_stays_with_it(void **state)
 	}
 }
 
+/* What remains: a stranger among strangers. docs/threat-model.md says so. */
+static void
+test_a_phone_that_is_known_nowhere_cannot_take_its_call_back(void **state)
+{
+	struct scene s;
+
+	(void)state;
+	start(&s, COMPONENT_RTP);
+	prove(&s, STRANGER, 1);
+	for (uint16_t seq = 1; seq < 100; seq++) {
+		assert_dropped(sent(&s, PHONE, rtp_of(9, seq)),
+			       DROP_NOT_THE_REMOTE);
+		wait_us(&s, 20000);
+	}
+	assert_confirmed(sent(&s, SIGNALLING_SOURCE, rtp_of(9, 100)),
+			 RULE_KNOWN_IP);
+}
+
 /* More of them than there are places, and more often than the phone. */
 static void test_a_spray_from_many_sources_does_not_stop_a_proof(void **state)
 {
@@ -247,6 +265,8 @@ int main(void)
 		cmocka_unit_test(test_the_party_takes_rtcp_back_with_its_rtp),
 		cmocka_unit_test(
 			test_rtcp_that_is_the_partys_own_stays_with_it),
+		cmocka_unit_test(
+			test_a_phone_that_is_known_nowhere_cannot_take_its_call_back),
 		cmocka_unit_test(
 			test_a_spray_from_many_sources_does_not_stop_a_proof),
 		cmocka_unit_test(
