@@ -205,8 +205,13 @@ static enum learning_rank rank_of(const struct learning *l,
 
 bool learning_is_stranger(const struct learning *l,
 			  const struct learning_facts *facts,
-			  const struct endpoint *source)
+			  const struct endpoint *source,
+			  const struct packet_facts *packet)
 {
+	if (packet->has_ssrc &&
+	    ((l->has_ssrc && l->ssrc == packet->ssrc) ||
+	     (facts->has_rtp_ssrc && facts->rtp_ssrc == packet->ssrc)))
+		return false;
 	return rank_of(l, facts, source) == RANK_STRANGER;
 }
 

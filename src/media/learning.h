@@ -213,11 +213,12 @@ bool learning_sdp_is_usable(const struct learning_config *config,
 bool learning_is_denied(const struct learning_config *config,
 			const struct ip_addr *ip);
 
-/** Is this source of no rank: neither in the SDP nor at an IP address that is
- * known for the party? */
+/** Does this packet show nothing of the party: neither an address in the SDP
+ * nor an IP address that is known, nor the SSRC of its remote? */
 bool learning_is_stranger(const struct learning *l,
 			  const struct learning_facts *facts,
-			  const struct endpoint *source);
+			  const struct endpoint *source,
+			  const struct packet_facts *packet);
 
 /** The address of a component, of the SDP's for RTP; unset without one. */
 struct endpoint learning_component_sdp(const struct endpoint *sdp,

@@ -56,8 +56,8 @@ static inline void limit_use(struct limit_bucket *bucket,
 /** Classes of sources by their hash; STUN has its own. */
 #define LIMIT_CLASSES 4
 #define LIMIT_STUN_CLASSES 2
-/** And one of either kind for IP addresses that are known for the party: no
- * stranger can empty it. */
+/** And one of either kind for what shows an IP address or an SSRC that is known
+ * for the party: no stranger can empty it. */
 #define LIMIT_BUCKETS (LIMIT_CLASSES + LIMIT_STUN_CLASSES + 2)
 
 /** The buckets of one port. Zeroed: full. */
@@ -68,7 +68,7 @@ struct limit_others {
 /** Who sends, other than the remote. */
 struct limit_source {
 	const struct endpoint *source;
-	bool is_known; /* an IP address that is known for the party */
+	bool is_known; /* by an IP address or an SSRC of the party */
 	bool is_stun;
 	bool is_wanted; /* there is no remote yet: it may prove itself */
 };

@@ -273,7 +273,7 @@ static void hold(struct pass *pass, const struct arrival *a)
 
 /* Others than the remote are worth a look now and then: a flood of them has to
  * cost less than that, and to keep nobody from being heard whom the party's SDP
- * or signalling names. */
+ * or signalling names, or who goes on with its SSRC. */
 static bool is_flood(struct pass *pass, const struct learning_facts *facts,
 		     const struct arrival *a)
 {
@@ -281,7 +281,7 @@ static bool is_flood(struct pass *pass, const struct learning_facts *facts,
 	const struct limit_source who = {
 		.source = &a->source,
 		.is_known = !learning_is_stranger(&from->learning, facts,
-						  &a->source),
+						  &a->source, &a->facts),
 		.is_stun = a->facts.kind == PACKET_STUN,
 		.is_wanted = !ip_is_set(&from->learning.remote.ip),
 	};

@@ -77,6 +77,38 @@ static void test_a_stranger_is_judged_only_now_and_then(void **state)
 	end_scene(&s);
 }
 
+static void test_a_phone_that_moves_is_found_in_a_flood(void **state)
+{
+	struct endpoint at = {0}, to;
+	struct scene s;
+	int fds[16], moved;
+	uint8_t packet[RTP_LEN];
+
+	(void)state;
+	start_scene(&s, AF_INET);
+	s.engine->engine.forwards = false;
+	talk(&s);
+	assert_int_equal(ip_parse(SPAN("127.0.0.66"), &at.ip), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		assert_true((fds[i] = media_socket_open(&at, 0)) >= 0);
+	assert_int_equal(ip_parse(SPAN("127.0.0.77"), &at.ip), 0);
+	assert_true((moved = media_socket_open(&at, 0)) >= 0);
+	poll(NULL, 0, 2 * REBIND_US / 1000); /* the party is silent */
+
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		flood(&s, fds[i], 40);
+	to = relay_port(&s.call, PARTY_CALLER, COMPONENT_RTP);
+	make_rtp(packet, PARTY_CALLER + 1, ++s.seq[PARTY_CALLER]);
+	send_to(moved, &to, packet, RTP_LEN);
+	hear_rtp(&s.call, PARTY_CALLEE, PARTY_CALLER + 1, s.seq[PARTY_CALLER]);
+	assert_int_equal(from(&s, PARTY_CALLER).rule, RULE_REBIND);
+	assert_true(from(&s, PARTY_CALLER).drops[DROP_FLOOD] > 0);
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		close(fds[i]);
+	close(moved);
+	end_scene(&s);
+}
+
 /* Over its limit a party is heard still, and nobody else in its place. */
 static void test_the_remote_may_send_what_the_limit_says(void **state)
 {
@@ -180,6 +212,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_stranger_is_judged_only_now_and_then),
+		cmocka_unit_test(test_a_phone_that_moves_is_found_in_a_flood),
 		cmocka_unit_test(test_the_remote_may_send_what_the_limit_says),
 		cmocka_unit_test(test_bytes_are_limited_too),
 		cmocka_unit_test(test_a_flow_over_the_limit_leaves_the_kernel),
