@@ -53,6 +53,10 @@ const char *diagnosis_drop_text(enum media_drop why)
 		       "too big";
 	case DROP_SEND_FULL:
 		return "the send buffer was full";
+	case DROP_FLOOD:
+		return "a flood: more of others than is looked at";
+	case DROP_OVER_LIMIT:
+		return "more than max_stream_packets or max_stream_bytes";
 	default:
 		return NULL;
 	}
