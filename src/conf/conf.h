@@ -84,6 +84,7 @@ struct conf_relay {
 	uint64_t traffic_sampling_period_us;
 	struct conf_network_list routable_private_ranges;
 	struct conf_network_list denied_ranges;
+	unsigned max_stream_packets, max_stream_bytes; /* a second; 0: any */
 	uint64_t port_rest_us;
 	unsigned workers; /* 0: one for each core */
 	enum conf_learning learning;

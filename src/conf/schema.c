@@ -110,8 +110,16 @@ const struct conf_key conf_keys[] = {
 	 .doc = "Private networks that media may be sent to before a packet "
 		"came from there, as to a public address."},
 	{"Relay", "denied_ranges", KEY_NETWORKS, AT(relay.denied_ranges),
-	 .state = KEY_LATER, .fallback = "",
-	 .doc = "Networks that media is never sent to."},
+	 .fallback = "",
+	 .doc = "Networks that media is never sent to and never taken from: "
+		"SDP that names one is answered by `error`."},
+	{"Relay", "max_stream_packets", KEY_NUMBER,
+	 AT(relay.max_stream_packets), .fallback = "20000", .max = UINT32_MAX,
+	 .doc = "The most packets a second that a party may send to one port; "
+		"what is more is dropped. 0: any number."},
+	{"Relay", "max_stream_bytes", KEY_NUMBER, AT(relay.max_stream_bytes),
+	 .fallback = "25000000", .max = UINT32_MAX,
+	 .doc = "The same in bytes, of whole IP packets. 0: any number."},
 	{"Relay", "workers", KEY_NUMBER, AT(relay.workers), .fallback = "0",
 	 .max = 256,
 	 .doc = "Threads that forward media; 0: one for each core."},

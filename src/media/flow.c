@@ -45,7 +45,8 @@ void flow_init(struct port *port, const struct endpoint *local)
 }
 
 /* Both remotes are settled, nothing is held back, and the times of the first
- * packets are known: the kernel notes only the latest. */
+ * packets are known: the kernel notes only the latest. What is over its limit
+ * stays here, where the rest of it is dropped. */
 static bool is_wanted(const struct port *port)
 {
 	const struct media_stream *stream = port->stream;
@@ -57,6 +58,7 @@ static bool is_wanted(const struct port *port)
 	       stream->local[PARTY_CALLER].family ==
 		       stream->local[PARTY_CALLEE].family &&
 	       port->held.count == 0 &&
+	       port->stream->worker->now_us >= port->limited_until_us &&
 	       (port->component == COMPONENT_RTCP ||
 		count_read(&port->shown.first_media_us) != 0);
 }
@@ -325,7 +327,7 @@ void flow_read(const struct port *port, struct media_counters *counters)
 	counters->packets += c.packets;
 	counters->bytes += c.bytes;
 	counters->kernel_packets = c.packets;
-	counters->drops[DROP_NOT_THE_REMOTE] += c.dropped;
+	counters->drops[DROP_FLOOD] += c.dropped;
 	if (c.media_us == 0 || c.media_us < counters->last_media_us)
 		return;
 	counters->last_media_us = c.media_us;

@@ -36,7 +36,7 @@ unsigned held_add(struct held *held, struct held_budget *budget,
 	struct held_packet *packet;
 	unsigned lost = 0;
 
-	if (budget->bytes + cost(len) > HELD_MOST_BYTES)
+	if (len > HELD_MOST_LEN || budget->bytes + cost(len) > HELD_MOST_BYTES)
 		return 1;
 	packet = malloc(cost(len));
 	if (!packet)

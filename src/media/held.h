@@ -16,6 +16,10 @@
 /** The most that one worker holds, in bytes of heap. */
 #define HELD_MOST_BYTES (4u << 20)
 
+/** The longest that is held: media of a newcomer goes in one frame, and large
+ * datagrams of a stranger are not to use up the room of all. */
+#define HELD_MOST_LEN 2048
+
 struct held_packet {
 	struct held_packet *next;
 	struct endpoint source;
@@ -39,7 +43,7 @@ struct held_budget {
  * Keep a copy. When LEARNING_HELD_MAX are there, the oldest goes.
  *
  * @return how many packets were lost: 0, or 1 (the oldest, or this one, for
- * want of memory)
+ * want of memory, or because it is too long)
  */
 unsigned held_add(struct held *held, struct held_budget *budget,
 		  const struct endpoint *source,

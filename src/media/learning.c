@@ -1,43 +1,5 @@
 #include "media/learning.h"
 
-const char *learning_verdict_name(enum learning_verdict verdict)
-{
-	switch (verdict) {
-	case LEARNING_HEAR:
-		return "hear";
-	case LEARNING_PASS:
-		return "pass";
-	case LEARNING_CONFIRM:
-		return "confirm";
-	case LEARNING_HOLD:
-		return "hold";
-	case LEARNING_DROP:
-		return "drop";
-	}
-	return "unknown";
-}
-
-const char *learning_rule_name(enum learning_rule rule)
-{
-	switch (rule) {
-	case RULE_NONE:
-		return "none";
-	case RULE_SDP:
-		return "sdp";
-	case RULE_KNOWN_IP:
-		return "known_ip";
-	case RULE_PROVED:
-		return "proved";
-	case RULE_REBIND:
-		return "rebind";
-	case RULE_FIRST_PACKET:
-		return "first_packet";
-	case RULE_ICE:
-		return "ice";
-	}
-	return "unknown";
-}
-
 static bool is_set(const struct endpoint *ep)
 {
 	return ip_is_set(&ep->ip);
@@ -159,12 +121,23 @@ void learning_hear_from_engine(struct learning *l,
 		note_heard(l, &packet, heard->heard_us);
 }
 
+bool learning_is_denied(const struct learning_config *config,
+			const struct ip_addr *ip)
+{
+	for (size_t i = 0; i < config->denied_count; i++)
+		if (ip_network_contains(&config->denied[i], ip))
+			return true;
+	return false;
+}
+
 /* No packet goes there, whatever comes from there. */
-static bool is_refused(const struct ip_addr *ip, bool local_is_loopback)
+static bool is_refused(const struct learning_config *config,
+		       const struct ip_addr *ip, bool local_is_loopback)
 {
 	return !ip_is_set(ip) || ip_is_unspecified(ip) || ip_is_multicast(ip) ||
 	       ip_is_link_local(ip) || ip_is_metadata_service(ip) ||
-	       (ip_is_loopback(ip) && !local_is_loopback);
+	       (ip_is_loopback(ip) && !local_is_loopback) ||
+	       learning_is_denied(config, ip);
 }
 
 static bool is_replaced(const struct learning *l, const struct endpoint *source)
@@ -192,6 +165,18 @@ static enum learning_rank rank_of(const struct learning *l,
 		    ip_equal(&facts->known[i].ip, &source->ip))
 			rank = facts->known[i].rank;
 	return rank;
+}
+
+bool learning_is_stranger(const struct learning *l,
+			  const struct learning_facts *facts,
+			  const struct endpoint *source,
+			  const struct packet_facts *packet)
+{
+	if (packet->has_ssrc &&
+	    ((l->has_ssrc && l->ssrc == packet->ssrc) ||
+	     (facts->has_rtp_ssrc && facts->rtp_ssrc == packet->ssrc)))
+		return false;
+	return rank_of(l, facts, source) == RANK_STRANGER;
 }
 
 static struct learning_decision drop(enum media_drop why)
@@ -241,15 +226,12 @@ static bool goes_on(const struct learning *l,
 	}
 }
 
-/* A better rank takes the place of a worse one. But the IP address of a
- * stranger that proved itself does not make its other ports better than that
- * stranger. */
-static bool may_displace(const struct learning *l,
-			 const struct endpoint *source, enum learning_rank rank)
+/* A better rank takes the place of a worse one. But a stranger that proved
+ * itself elsewhere, at a port where the party is silent perhaps, is no better
+ * than one that did so here. */
+static bool may_displace(const struct learning *l, enum learning_rank rank)
 {
-	if (rank == RANK_PROVED_IP && ip_equal(&l->remote.ip, &source->ip))
-		return false;
-	return rank < l->rank;
+	return rank < l->rank && rank != RANK_PROVED_IP;
 }
 
 /* ---- what ICE asks of it ---- */
@@ -259,7 +241,7 @@ enum learning_rank learning_rank_of(const struct learning *l,
 				    const struct endpoint *source)
 {
 	if (source->port == 0 ||
-	    is_refused(&source->ip, facts->local_is_loopback))
+	    is_refused(facts->config, &source->ip, facts->local_is_loopback))
 		return RANK_NONE;
 	return rank_of(l, facts, source);
 }
@@ -348,22 +330,39 @@ bool learning_is_candidate(const struct learning *l,
 	return false;
 }
 
-/* A free slot, else that of the candidate which was silent for longest. */
-static struct learning_candidate *add_candidate(struct learning *l,
-						const struct endpoint *source)
+/* Whose place a newcomer takes: that of one which fell silent, else of one that
+ * has proved least. A spray of single packets pushes nobody out who is in the
+ * middle of a proof. */
+static unsigned worth(const struct learning_candidate *c,
+		      const struct learning_facts *facts)
+{
+	if (facts->now_us >= c->seen_us + facts->config->settle_us)
+		return 0;
+	return 1u + c->run;
+}
+
+static struct learning_candidate *
+add_candidate(struct learning *l, const struct learning_facts *facts,
+	      const struct endpoint *source)
 {
 	struct learning_candidate *slot = &l->candidates[0];
 
-	for (size_t i = 1; i < LEARNING_CANDIDATES; i++)
-		if (l->candidates[i].seen_us < slot->seen_us)
-			slot = &l->candidates[i];
+	for (size_t i = 1; i < LEARNING_CANDIDATES; i++) {
+		struct learning_candidate *c = &l->candidates[i];
+		unsigned here = worth(c, facts), there = worth(slot, facts);
+
+		if (here < there ||
+		    (here == there && c->seen_us < slot->seen_us))
+			slot = c;
+	}
 	*slot = (struct learning_candidate){.source = *source};
 	return slot;
 }
 
 /* Had nobody else sent anything for settle_us? If so, one packet may speak for
  * this candidate; and it silences the claims of all others in any case. Those
- * pushed out of their slots need no look: they are older than the others. */
+ * pushed out of their slots need no look: they had been silent for settle_us,
+ * or all others had not. */
 static bool is_alone(struct learning *l, const struct learning_candidate *c,
 		     const struct learning_facts *facts)
 {
@@ -419,10 +418,12 @@ static struct learning_decision try_proof(struct learning *l,
 				       RULE_PROVED);
 		return drop(DROP_NOT_PROVED);
 	}
+	if (l->component == COMPONENT_RTCP)
+		return drop(DROP_NOT_PROVED);
 
 	c = find_candidate(l, source);
 	if (!c)
-		c = add_candidate(l, source);
+		c = add_candidate(l, facts, source);
 	alone = is_alone(l, c, facts);
 	c->seen_us = facts->now_us;
 	if (packet->kind == PACKET_RTP && packet->has_ssrc)
@@ -481,7 +482,7 @@ static struct learning_decision decide(struct learning *l,
 	if (!settled && first_packet)
 		return judge_first_packet(l, facts, source, rank);
 	if (!first_packet && rank < RANK_STRANGER &&
-	    (!settled || may_displace(l, source, rank)))
+	    (!settled || may_displace(l, rank)))
 		return confirm(l, facts, source, rank,
 			       rank == RANK_SDP ? RULE_SDP : RULE_KNOWN_IP);
 	if (settled && may_rebind(l, facts, source, rank, packet))
@@ -505,13 +506,23 @@ struct learning_decision learning_judge(struct learning *l,
 						  DROP_COUNT};
 	forget_silent_rtcp(l, facts->config, facts->now_us);
 	if (source->port == 0 ||
-	    is_refused(&source->ip, facts->local_is_loopback))
+	    is_refused(facts->config, &source->ip, facts->local_is_loopback))
 		return drop(DROP_NOT_THE_REMOTE);
 
 	decision = decide(l, facts, source, packet);
 	if (decision.verdict == LEARNING_CONFIRM)
 		note_heard(l, packet, facts->now_us);
 	return decision;
+}
+
+bool learning_follow_rtp(struct learning *rtcp, const struct learning *rtp)
+{
+	if (!is_set(&rtcp->remote) || rtcp->rank <= RANK_KNOWN_IP ||
+	    rtp->rank > RANK_KNOWN_IP || !is_set(&rtp->remote) ||
+	    ip_equal(&rtcp->remote.ip, &rtp->remote.ip))
+		return false;
+	forget_remote(rtcp);
+	return true;
 }
 
 bool learning_is_waiting(const struct learning *l)
@@ -570,7 +581,7 @@ bool learning_sdp_is_usable(const struct learning_config *config,
 			    const struct ip_addr *local)
 {
 	if (sdp->port == 0 || sdp->ip.family != local->family ||
-	    is_refused(&sdp->ip, ip_is_loopback(local)))
+	    is_refused(config, &sdp->ip, ip_is_loopback(local)))
 		return false;
 	if (!ip_is_private(&sdp->ip) || ip_is_loopback(&sdp->ip) ||
 	    is_own_port(config, sdp, local))

@@ -160,6 +160,14 @@ struct learning_decision learning_judge(struct learning *l,
 					const struct endpoint *source,
 					const struct packet_facts *packet);
 
+/**
+ * The party's RTP is settled. A stranger that is the remote of RTCP was not the
+ * party, if RTP comes from another IP address with a better rank: forget it.
+ *
+ * @return whether the remote of RTCP is forgotten
+ */
+bool learning_follow_rtp(struct learning *rtcp, const struct learning *rtp);
+
 /** Is anybody proving itself, so that learning_tick() has to be called? */
 bool learning_is_waiting(const struct learning *l);
 
@@ -221,6 +229,17 @@ bool learning_rebinds(const struct learning *l,
 bool learning_set_remote(struct learning *l, const struct learning_facts *facts,
 			 const struct endpoint *source, enum learning_rank rank,
 			 enum learning_rule rule);
+
+/** Is it one of denied_ranges? */
+bool learning_is_denied(const struct learning_config *config,
+			const struct ip_addr *ip);
+
+/** Does this packet show nothing of the party: neither an address in the SDP
+ * nor an IP address that is known, nor the SSRC of its remote? */
+bool learning_is_stranger(const struct learning *l,
+			  const struct learning_facts *facts,
+			  const struct endpoint *source,
+			  const struct packet_facts *packet);
 
 /** The address of a component, of the SDP's for RTP; unset without one. */
 struct endpoint learning_component_sdp(const struct endpoint *sdp,

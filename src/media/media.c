@@ -23,6 +23,8 @@ static const char *const drop_names[DROP_COUNT] = {
 	[DROP_RECEIVE_FULL] = "receive_full",
 	[DROP_STUN_REFUSED] = "stun_refused",
 	[DROP_STUN_LIMIT] = "stun_limit",
+	[DROP_FLOOD] = "flood",
+	[DROP_OVER_LIMIT] = "over_limit",
 };
 
 const char *media_drop_name(enum media_drop drop)
@@ -55,7 +57,7 @@ static unsigned usable_cores(void)
 	return count > 0 ? (unsigned)count : 1;
 }
 
-static int start_workers(struct media *media)
+static int start_workers(struct media *media, const struct media_limits *limits)
 {
 	for (unsigned i = 0; i < media->worker_count; i++) {
 		struct worker *w = &media->workers[i];
@@ -63,6 +65,8 @@ static int start_workers(struct media *media)
 
 		w->media = media;
 		w->learning = &media->learning;
+		w->packet_rate = limit_rate_of(limits->packets);
+		w->byte_rate = limit_rate_of(limits->bytes);
 		w->done = &media->done;
 		w->done_fd = media->done_fd;
 		err = worker_start(w, i);
@@ -178,7 +182,7 @@ int media_new(struct media **ret, const struct media_config *config)
 		return err;
 	}
 	media->worker_count = count;
-	err = start_workers(media);
+	err = start_workers(media, &config->limits);
 	if (err < 0) {
 		media_free(media);
 		return err;
@@ -246,7 +250,7 @@ static void add_engine_totals(const struct media_stream *stream,
 	totals->packets += c.packets;
 	totals->kernel_packets += c.packets;
 	totals->bytes += c.bytes;
-	totals->drops[DROP_NOT_THE_REMOTE] += c.dropped;
+	totals->drops[DROP_FLOOD] += c.dropped;
 }
 
 void media_read_totals(const struct media *media, struct media_totals *ret)
@@ -260,7 +264,7 @@ void media_read_totals(const struct media *media, struct media_totals *ret)
 		.packets = media->kernel.packets,
 		.bytes = media->kernel.bytes,
 		.kernel_packets = media->kernel.packets,
-		.drops[DROP_NOT_THE_REMOTE] = media->kernel.dropped,
+		.drops[DROP_FLOOD] = media->kernel.dropped,
 	};
 
 	for (unsigned i = 0; i < media->worker_count; i++) {
@@ -309,6 +313,11 @@ void media_dispatch(struct media *media)
 			stream->closed(&final, stream->closed_arg);
 		media_stream_free(media, stream);
 	}
+}
+
+bool media_is_denied(const struct media *media, const struct ip_addr *ip)
+{
+	return learning_is_denied(&media->learning, ip);
 }
 
 /* ---- port pairs ---- */

@@ -40,6 +40,13 @@ struct learning_config {
 	size_t range_count;         /* routable_private_ranges */
 	struct ip_network ranges[LEARNING_MAX_RANGES];
 	uint32_t own_first, own_end; /* our own ports: [first, end) */
+	size_t denied_count; /* denied_ranges: nothing to them or from them */
+	struct ip_network denied[LEARNING_MAX_RANGES];
+};
+
+/** What one party may send to one port, in a second; 0: no limit. */
+struct media_limits {
+	uint64_t packets, bytes; /* of whole IP packets */
 };
 
 /** What forwards confirmed flows. */
@@ -66,6 +73,7 @@ struct media_engine_config {
 struct media_config {
 	unsigned worker_count; /* 0: one for each core */
 	struct learning_config learning;
+	struct media_limits limits;
 	struct media_engine_config engine;
 };
 
@@ -83,6 +91,8 @@ enum media_drop {
 	DROP_STUN_REFUSED,   /* of an ICE stream: malformed, played again, or
 				a response that nobody waits for */
 	DROP_STUN_LIMIT,     /* of an ICE stream: more than is passed on */
+	DROP_FLOOD,          /* not the remote, and more than is worth a look */
+	DROP_OVER_LIMIT,     /* the remote, and more than a stream may be */
 	DROP_COUNT
 };
 
@@ -279,6 +289,20 @@ void media_stream_set_ice(struct media_stream *stream, bool ice);
 
 /** A rejected stream forwards nothing, until it is accepted after all. */
 void media_stream_set_forwarding(struct media_stream *stream, bool forwarding);
+
+/** Is it one of denied_ranges? */
+bool media_is_denied(const struct media *media, const struct ip_addr *ip);
+
+/**
+ * Take flows of the stream that are over media_limits back from the kernel:
+ * userspace drops what is too much, until it was below for a while. To be
+ * called about once a second.
+ *
+ * @param snapshot  Of the stream, as of now
+ */
+void media_stream_check_limits(struct media_stream *stream,
+			       const struct media_snapshot *snapshot,
+			       uint64_t now_us);
 
 /** Numbers as of now; exact for what the worker has finished. */
 void media_stream_read(const struct media_stream *stream,

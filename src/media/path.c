@@ -18,6 +18,7 @@ struct pass {
 	struct worker *worker;
 	struct port *from, *to;
 	bool had_media;
+	enum media_drop no_way;   /* why, if there is no destination */
 	int payload_type;         /* -1: none in this batch */
 	uint64_t silent_since_us; /* the remote, before it moved; 0: unknown */
 	uint64_t first_media_us;
@@ -199,7 +200,7 @@ static void note_media(struct pass *pass, const struct packet_facts *facts,
 static void forward(struct pass *pass, void *data, size_t len)
 {
 	if (pass->out.destination_len == 0)
-		pass->drops[DROP_NO_DESTINATION]++;
+		pass->drops[pass->no_way]++;
 	else
 		outbox_add(&pass->out, data, len);
 }
@@ -221,6 +222,16 @@ static void drop_held_of_others(struct pass *pass)
 				  still_candidate, &from->learning);
 }
 
+/* A stranger that had RTCP loses it when the party's RTP comes. */
+static void rtcp_follows(const struct port *rtp)
+{
+	struct port *rtcp = &rtp->stream->ports[rtp->party][COMPONENT_RTCP];
+
+	if (rtp->component == COMPONENT_RTP &&
+	    learning_follow_rtp(&rtcp->learning, &rtp->learning))
+		media_port_show_remote(rtcp);
+}
+
 /* A remote is settled: what it sent while it was a candidate goes first. */
 static void settled(struct pass *pass)
 {
@@ -231,6 +242,7 @@ static void settled(struct pass *pass)
 
 	tell_confirmed(pass);
 	media_port_show_remote(from);
+	rtcp_follows(from);
 	if (from->held.count == 0)
 		return;
 	outbox_send(&pass->out);
@@ -265,6 +277,12 @@ static void hold(struct pass *pass, const struct arrival *a)
 static void start_pass(struct pass *pass, struct worker *w, struct port *from);
 static void account(struct pass *pass);
 
+static bool is_over_limit(const struct port *from, uint64_t now_us)
+{
+	return limit_is_over(&from->packet_limit, now_us) ||
+	       limit_is_over(&from->byte_limit, now_us);
+}
+
 static void set_destination(struct pass *pass)
 {
 	struct port *to = pass->to;
@@ -272,10 +290,12 @@ static void set_destination(struct pass *pass)
 		&to->learning, pass->worker->learning, &to->sdp, to->sdp_usable,
 		pass->worker->now_us);
 
-	pass->out.destination_len =
-		destination ? endpoint_to_sockaddr(destination,
-						   &pass->out.destination)
-			    : 0;
+	pass->out.destination_len = 0;
+	if (is_over_limit(pass->from, pass->worker->now_us))
+		pass->no_way = DROP_OVER_LIMIT;
+	else if (destination)
+		pass->out.destination_len = endpoint_to_sockaddr(
+			destination, &pass->out.destination);
 }
 
 /* It went to the other party once, however many places that was. */
@@ -362,198 +382,241 @@ static bool judge_ice_media(struct pass *pass, const struct arrival *a)
 	return true;
 }
 
-static void judge(struct pass *pass, struct arrival *a)
-{
-	struct worker *w = pass->worker;
-	struct learning_known known[STREAM_KNOWN_MAX];
-	struct learning_facts facts =
-		media_stream_facts(pass->from, w->learning, known, w->now_us);
-	struct learning_decision d;
+/* Others than the remote are worth a look now and then: a flood of them
+	 * has to cost less than that, and to keep nobody from being heard whom
+	 * the party's SDP or signalling names, or who goes on with its SSRC. */
+	static bool is_flood(struct pass * pass,
+			     const struct learning_facts *facts,
+			     const struct arrival *a)
+	{
+		struct port *from = pass->from;
+		const struct limit_source who = {
+			.source = &a->source,
+			.is_known = !learning_is_stranger(
+				&from->learning, facts, &a->source, &a->facts),
+			.is_stun = a->facts.kind == PACKET_STUN,
+			.is_wanted = !ip_is_set(&from->learning.remote.ip),
+		};
 
-	pass->silent_since_us = pass->from->learning.heard_us;
-	d = learning_judge(&pass->from->learning, &facts, &a->source,
-			   &a->facts);
-	switch (d.verdict) {
-	case LEARNING_CONFIRM:
-		settled(pass);
-		/* fall through */
-	case LEARNING_HEAR:
+		if (!from->others)
+			from->others = calloc(1, sizeof(*from->others));
+		return !from->others ||
+		       !limit_take(from->others, &who, pass->worker->now_us);
+	}
+
+	static void judge(struct pass * pass, struct arrival * a)
+	{
+		struct worker *w = pass->worker;
+		struct learning_known known[STREAM_KNOWN_MAX];
+		struct learning_facts facts = media_stream_facts(
+			pass->from, w->learning, known, w->now_us);
+		struct learning_decision d;
+
+		if (is_flood(pass, &facts, a)) {
+			pass->drops[DROP_FLOOD]++;
+			return;
+		}
+		pass->silent_since_us = pass->from->learning.heard_us;
+		d = learning_judge(&pass->from->learning, &facts, &a->source,
+				   &a->facts);
+		switch (d.verdict) {
+		case LEARNING_CONFIRM:
+			settled(pass);
+			/* fall through */
+		case LEARNING_HEAR:
+			note_media(pass, &a->facts, w->now_us);
+			/* fall through */
+		case LEARNING_PASS:
+			forward(pass, a->data, a->len);
+			break;
+		case LEARNING_HOLD:
+			hold(pass, a);
+			break;
+		case LEARNING_DROP:
+			pass->drops[d.drop]++;
+			tell_refused(pass, HISTORY_REFUSED, d.drop, &a->source,
+				     1);
+			break;
+		}
+	}
+
+	static void look_up(struct pass * pass, struct arrival * a)
+	{
+		struct worker *w = pass->worker;
+
+		if (!pass->from->stream->settings.forwarding) {
+			pass->drops[DROP_NOT_FORWARDING]++;
+			return;
+		}
+		if (a->facts.kind == PACKET_STUN &&
+		    pass->from->stream->settings.ice) {
+			judge_ice_stun(pass, a);
+			return;
+		}
+		if (!learning_hear(&pass->from->learning, w->learning,
+				   &a->source, &a->facts, w->now_us)) {
+			if (!pass->from->stream->settings.ice ||
+			    !judge_ice_media(pass, a))
+				judge(pass, a);
+			return;
+		}
 		note_media(pass, &a->facts, w->now_us);
-		/* fall through */
-	case LEARNING_PASS:
 		forward(pass, a->data, a->len);
-		break;
-	case LEARNING_HOLD:
-		hold(pass, a);
-		break;
-	case LEARNING_DROP:
-		pass->drops[d.drop]++;
-		tell_refused(pass, HISTORY_REFUSED, d.drop, &a->source, 1);
-		break;
 	}
-}
 
-static void look_up(struct pass *pass, struct arrival *a)
-{
-	struct worker *w = pass->worker;
+	/* ---- account ---- */
 
-	if (!pass->from->stream->settings.forwarding) {
-		pass->drops[DROP_NOT_FORWARDING]++;
-		return;
+	/* Learning forgets an RTCP remote by itself when it is asked after a
+	 * silence.
+	 */
+	static void show_forgotten(const struct worker *w, struct port *port)
+	{
+		if (!port->shows_remote || ip_is_set(&port->learning.remote.ip))
+			return;
+		history_decided(&port->history, HISTORY_FORGOTTEN,
+				/* reason= */ 0, NULL,
+				media_history_ms(port, w->now_us), 0);
+		media_port_show_remote(port);
 	}
-	if (a->facts.kind == PACKET_STUN && pass->from->stream->settings.ice) {
-		judge_ice_stun(pass, a);
-		return;
-	}
-	if (!learning_hear(&pass->from->learning, w->learning, &a->source,
-			   &a->facts, w->now_us)) {
-		if (!pass->from->stream->settings.ice ||
-		    !judge_ice_media(pass, a))
-			judge(pass, a);
-		return;
-	}
-	note_media(pass, &a->facts, w->now_us);
-	forward(pass, a->data, a->len);
-}
 
-/* ---- account ---- */
+	static void account(struct pass * pass)
+	{
+		struct port *from = pass->from;
+		struct shown_counters *shown = &from->shown;
+		struct worker *w = pass->worker;
 
-/* Learning forgets an RTCP remote by itself when it is asked after a silence.
- */
-static void show_forgotten(const struct worker *w, struct port *port)
-{
-	if (!port->shows_remote || ip_is_set(&port->learning.remote.ip))
-		return;
-	history_decided(&port->history, HISTORY_FORGOTTEN, /* reason= */ 0,
-			NULL, media_history_ms(port, w->now_us), 0);
-	media_port_show_remote(port);
-}
-
-static void account(struct pass *pass)
-{
-	struct shown_counters *shown = &pass->from->shown;
-	struct worker *w = pass->worker;
-
-	if (pass->out.packets > 0) {
-		count_up(&shown->packets, pass->out.packets);
-		count_up(&shown->bytes, pass->out.bytes);
-		count_up(&w->packets, pass->out.packets);
-		count_up(&w->bytes, pass->out.bytes);
-	}
-	if (pass->had_media) {
-		if (count_read(&shown->first_media_us) == 0)
-			atomic_store_explicit(&shown->first_media_us,
-					      pass->first_media_us,
+		if (pass->out.packets > 0) {
+			limit_use(&from->packet_limit, &w->packet_rate,
+				  w->now_us, pass->out.packets);
+			limit_use(&from->byte_limit, &w->byte_rate, w->now_us,
+				  pass->out.bytes);
+			count_up(&shown->packets, pass->out.packets);
+			count_up(&shown->bytes, pass->out.bytes);
+			count_up(&w->packets, pass->out.packets);
+			count_up(&w->bytes, pass->out.bytes);
+		}
+		if (pass->had_media) {
+			if (count_read(&shown->first_media_us) == 0)
+				atomic_store_explicit(&shown->first_media_us,
+						      pass->first_media_us,
+						      memory_order_relaxed);
+			atomic_store_explicit(&shown->last_media_us, w->now_us,
 					      memory_order_relaxed);
-		atomic_store_explicit(&shown->last_media_us, w->now_us,
-				      memory_order_relaxed);
+		}
+		if (pass->payload_type >= 0)
+			atomic_store_explicit(&shown->payload_type,
+					      pass->payload_type,
+					      memory_order_relaxed);
+		pass->drops[DROP_SEND_FULL] += pass->out.full;
+		pass->drops[DROP_SEND_FAILED] += pass->out.failed;
+		for (enum media_drop why = 0; why < DROP_COUNT; why++) {
+			if (pass->drops[why] == 0)
+				continue;
+			worker_count_drop(w, from, why, pass->drops[why]);
+			tell_dropped(pass, why);
+		}
+		if (pass->drops[DROP_OVER_LIMIT] > 0)
+			from->limited_until_us = w->now_us + LIMIT_HOLD_US;
+		show_forgotten(w, from);
+		show_forgotten(w, pass->to);
 	}
-	if (pass->payload_type >= 0)
-		atomic_store_explicit(&shown->payload_type, pass->payload_type,
-				      memory_order_relaxed);
-	pass->drops[DROP_SEND_FULL] += pass->out.full;
-	pass->drops[DROP_SEND_FAILED] += pass->out.failed;
-	for (enum media_drop why = 0; why < DROP_COUNT; why++) {
-		if (pass->drops[why] == 0)
-			continue;
-		worker_count_drop(w, pass->from, why, pass->drops[why]);
-		tell_dropped(pass, why);
-	}
-	show_forgotten(w, pass->from);
-	show_forgotten(w, pass->to);
-}
 
-static void start_pass(struct pass *pass, struct worker *w, struct port *from)
-{
-	struct media_stream *stream = from->stream;
-	struct port *to = media_port_other(from);
+	static void start_pass(struct pass * pass, struct worker * w,
+			       struct port * from)
+	{
+		struct media_stream *stream = from->stream;
+		struct port *to = media_port_other(from);
 
-	if (latch_version(&stream->settings_latch) != stream->applied)
-		media_stream_apply_settings(stream);
-	flow_sync(w, stream);
-	*pass = (struct pass){
-		.worker = w,
-		.from = from,
-		.to = to,
-		.payload_type = -1,
-		.out = {.worker = w,
+		if (latch_version(&stream->settings_latch) != stream->applied)
+			media_stream_apply_settings(stream);
+		flow_sync(w, stream);
+		*pass = (struct pass){
+			.worker = w,
+			.from = from,
 			.to = to,
-			.header_len =
-				UDP_HEADER_LEN +
-				(stream->local[from->party].family == AF_INET
-					 ? IP4_HEADER_LEN
-					 : IP6_HEADER_LEN)},
-	};
-	set_destination(pass);
-}
-
-unsigned path_serve(struct worker *w, struct port *from)
-{
-	unsigned count = receive_batch(w, from);
-	struct pass pass;
-
-	if (count == 0)
-		return 0;
-	start_pass(&pass, w, from);
-	if (w->now_us >= from->learning.heard_us + HISTORY_SILENCE_US)
-		tell_silence(w, from);
-	media_stream_join_session(from->stream);
-	for (unsigned i = 0; i < count; i++) {
-		struct arrival a = classify(from, &w->batch, i);
-
-		look_up(&pass, &a);
+			.no_way = DROP_NO_DESTINATION,
+			.payload_type = -1,
+			.out = {.worker = w,
+				.to = to,
+				.header_len =
+					UDP_HEADER_LEN +
+					(stream->local[from->party].family ==
+							 AF_INET
+						 ? IP4_HEADER_LEN
+						 : IP6_HEADER_LEN)},
+		};
+		set_destination(pass);
 	}
-	outbox_send(&pass.out);
-	account(&pass);
-	flow_consider(w, from);
-	return count;
-}
 
-bool path_drain(struct worker *w, struct port *from)
-{
-	from->burst = BURST_TAIL;
-	return path_serve(w, from) == 0;
-}
+	unsigned path_serve(struct worker * w, struct port * from)
+	{
+		unsigned count = receive_batch(w, from);
+		struct pass pass;
 
-void path_forget(struct worker *w, struct port *port)
-{
-	(void)learning_destination(&port->learning, w->learning, &port->sdp,
-				   port->sdp_usable, w->now_us);
-	show_forgotten(w, port);
-}
+		if (count == 0)
+			return 0;
+		start_pass(&pass, w, from);
+		if (w->now_us >= from->learning.heard_us + HISTORY_SILENCE_US)
+			tell_silence(w, from);
+		media_stream_join_session(from->stream);
+		for (unsigned i = 0; i < count; i++) {
+			struct arrival a = classify(from, &w->batch, i);
 
-void path_settle(struct worker *w, struct port *from)
-{
-	struct learning_known known[STREAM_KNOWN_MAX];
-	struct learning_facts facts;
-	struct pass pass;
-
-	start_pass(&pass, w, from);
-	facts = media_stream_facts(from, w->learning, known, w->now_us);
-	if (from->stream->settings.forwarding &&
-	    learning_tick(&from->learning, &facts))
-		settled(&pass);
-	drop_held_of_others(&pass);
-	account(&pass);
-	if (learning_is_waiting(&from->learning))
-		worker_arm(w, from);
-}
-
-void path_finish(struct worker *w, struct media_stream *stream)
-{
-	for (unsigned party = 0; party < PARTY_COUNT; party++)
-		for (unsigned i = 0; i < COMPONENT_COUNT; i++) {
-			(void)path_drain(w, &stream->ports[party][i]);
+			look_up(&pass, &a);
 		}
-	for (unsigned party = 0; party < PARTY_COUNT; party++)
-		for (unsigned i = 0; i < COMPONENT_COUNT; i++) {
-			struct port *c = &stream->ports[party][i];
-			unsigned dropped = held_clear(&c->held, &w->held);
+		outbox_send(&pass.out);
+		account(&pass);
+		flow_consider(w, from);
+		return count;
+	}
 
-			note_receive_drops(w, c);
-			if (dropped > 0)
-				worker_count_drop(w, c, DROP_NOT_PROVED,
-						  dropped);
-			list_del(&c->timer);
-		}
-}
+	bool path_drain(struct worker * w, struct port * from)
+	{
+		from->burst = BURST_TAIL;
+		return path_serve(w, from) == 0;
+	}
+
+	void path_forget(struct worker * w, struct port * port)
+	{
+		(void)learning_destination(&port->learning, w->learning,
+					   &port->sdp, port->sdp_usable,
+					   w->now_us);
+		show_forgotten(w, port);
+	}
+
+	void path_settle(struct worker * w, struct port * from)
+	{
+		struct learning_known known[STREAM_KNOWN_MAX];
+		struct learning_facts facts;
+		struct pass pass;
+
+		start_pass(&pass, w, from);
+		facts = media_stream_facts(from, w->learning, known, w->now_us);
+		if (from->stream->settings.forwarding &&
+		    learning_tick(&from->learning, &facts))
+			settled(&pass);
+		drop_held_of_others(&pass);
+		account(&pass);
+		if (learning_is_waiting(&from->learning))
+			worker_arm(w, from);
+	}
+
+	void path_finish(struct worker * w, struct media_stream * stream)
+	{
+		for (unsigned party = 0; party < PARTY_COUNT; party++)
+			for (unsigned i = 0; i < COMPONENT_COUNT; i++) {
+				(void)path_drain(w, &stream->ports[party][i]);
+			}
+		for (unsigned party = 0; party < PARTY_COUNT; party++)
+			for (unsigned i = 0; i < COMPONENT_COUNT; i++) {
+				struct port *c = &stream->ports[party][i];
+				unsigned dropped =
+					held_clear(&c->held, &w->held);
+
+				note_receive_drops(w, c);
+				if (dropped > 0)
+					worker_count_drop(w, c, DROP_NOT_PROVED,
+							  dropped);
+				list_del(&c->timer);
+			}
+	}

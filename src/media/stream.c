@@ -126,6 +126,20 @@ void media_stream_apply_settings(struct media_stream *stream)
 			forwarding_changed(&stream->ports[party][i]);
 }
 
+void media_stream_apply_limits(struct media_stream *stream)
+{
+	unsigned over = atomic_exchange(&stream->over_limit, 0);
+	struct port *all = &stream->ports[0][0];
+	struct worker *w = stream->worker;
+
+	for (unsigned i = 0; i < PARTY_COUNT * COMPONENT_COUNT; i++) {
+		if (!(over >> i & 1))
+			continue;
+		all[i].limited_until_us = w->now_us + LIMIT_HOLD_US;
+		flow_review(w, &all[i]);
+	}
+}
+
 void media_stream_join_session(struct media_stream *stream)
 {
 	if (list_empty(&stream->in_session))
@@ -303,11 +317,16 @@ int media_stream_new(struct media_stream **ret, struct media_session *session,
 
 void media_stream_free(struct media *media, struct media_stream *stream)
 {
+	struct port *all = &stream->ports[0][0];
+
 	list_del(&stream->in_media);
 	media->streams_destroyed++;
 	stream->session->stream_count--;
 	media_session_unref(stream->session);
 	free_ice(stream);
+	for (unsigned i = 0; i < PARTY_COUNT * COMPONENT_COUNT; i++)
+		free(all[i].others);
+	free(stream->limit_watch);
 	free(stream);
 }
 
@@ -398,6 +417,54 @@ bool media_stream_read_history(const struct media_stream *stream,
 			       struct history_facts *ret)
 {
 	return history_read(&stream->ports[party][component].history, ret);
+}
+
+/* By the rule that the worker goes by for what comes up to it. What was too
+ * much is no debt: the flow is taken back, and begins anew. */
+static bool is_over_limit(const struct worker *w, struct limit_watch *watch,
+			  unsigned index, const struct media_counters *c,
+			  uint64_t now_us)
+{
+	uint64_t packets = c->packets - watch->ports[index].packets;
+	uint64_t bytes = c->bytes - watch->ports[index].bytes;
+	struct limit_bucket *packet_limit = &watch->ports[index].packet_limit;
+	struct limit_bucket *byte_limit = &watch->ports[index].byte_limit;
+
+	watch->ports[index].packets = c->packets;
+	watch->ports[index].bytes = c->bytes;
+	limit_use(packet_limit, &w->packet_rate, watch->read_us, packets);
+	limit_use(byte_limit, &w->byte_rate, watch->read_us, bytes);
+	if (!limit_is_over(packet_limit, now_us) &&
+	    !limit_is_over(byte_limit, now_us))
+		return false;
+	*packet_limit = *byte_limit = (struct limit_bucket){0};
+	return true;
+}
+
+void media_stream_check_limits(struct media_stream *stream,
+			       const struct media_snapshot *snapshot,
+			       uint64_t now_us)
+{
+	const struct media_counters *all = &snapshot->from[0][0];
+	struct limit_watch *watch = stream->limit_watch;
+	unsigned over = 0;
+
+	if (stream->closing || atomic_load(&stream->flows) == 0)
+		return;
+	if (!watch)
+		watch = stream->limit_watch = calloc(1, sizeof(*watch));
+	if (!watch)
+		return;
+	if (watch->read_us == 0)
+		watch->read_us = now_us;
+	for (unsigned i = 0; i < PARTY_COUNT * COMPONENT_COUNT; i++)
+		if (is_over_limit(stream->worker, watch, i, &all[i], now_us))
+			over |= 1u << i;
+	watch->read_us = now_us;
+	if (over == 0)
+		return;
+	atomic_fetch_or(&stream->over_limit, over);
+	worker_note(stream->worker, stream, STREAM_LIMIT);
 }
 
 void media_stream_close(struct media_stream *stream, media_closed_h *closed,

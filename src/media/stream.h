@@ -19,6 +19,7 @@
 #include "media/ice.h"
 #include "media/latch.h"
 #include "media/learning.h"
+#include "media/limit.h"
 #include "media/media.h"
 #include "media/queue.h"
 
@@ -69,6 +70,9 @@ struct port {
 	struct list
 		timer; /* in the worker's list while somebody proves himself */
 	uint64_t timer_us;
+	struct limit_bucket packet_limit, byte_limit; /* of the remote */
+	uint64_t limited_until_us;   /* over one of them: no flow till then */
+	struct limit_others *others; /* from the first packet of one on */
 	struct flow flow;
 	/* both: */
 	struct shown_counters shown;
@@ -79,7 +83,17 @@ struct port {
 /** What the control thread has to say to a stream's worker; bits. */
 enum stream_notes {
 	STREAM_LOOK = 1, /* at the settings, though no packet comes */
-	STREAM_CLOSE = 2
+	STREAM_CLOSE = 2,
+	STREAM_LIMIT = 4 /* ports are over_limit */
+};
+
+/** How much of a port the kernel has had, once a second. */
+struct limit_watch {
+	uint64_t read_us;
+	struct {
+		uint64_t packets, bytes; /* at the last look */
+		struct limit_bucket packet_limit, byte_limit;
+	} ports[PARTY_COUNT * COMPONENT_COUNT];
 };
 
 struct media_stream {
@@ -103,11 +117,13 @@ struct media_stream {
 	struct stream_settings wanted;
 	struct list in_media;
 	bool closing;
+	struct limit_watch *limit_watch; /* once it had a flow */
 	media_closed_h *closed;
 	void *closed_arg;
 	/* both: */
 	_Atomic unsigned flows; /* ports whose flow is not FLOW_NONE */
 	_Atomic unsigned notes; /* enum stream_notes; in the queue if any */
+	_Atomic unsigned over_limit; /* ports, one bit each, for the worker */
 	/* in the worker's queue of notes, then in that of the closed ones: */
 	struct queue_link link;
 };
@@ -140,6 +156,9 @@ _Static_assert(sizeof(struct media_stream) < 5120,
 
 /** Take over what the control thread has set since the last time. */
 void media_stream_apply_settings(struct media_stream *stream);
+
+/** What the control thread found over the limit leaves the kernel. */
+void media_stream_apply_limits(struct media_stream *stream);
 
 /** The stream had a packet: its remotes serve the others of its session. */
 void media_stream_join_session(struct media_stream *stream);

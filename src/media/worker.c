@@ -143,6 +143,8 @@ static void read_notes(struct worker *w)
 			return;
 		stream = container_of(link, struct media_stream, link);
 		notes = atomic_exchange(&stream->notes, 0);
+		if (notes & STREAM_LIMIT)
+			media_stream_apply_limits(stream);
 		if (notes & STREAM_CLOSE)
 			close_stream(w, stream);
 		else if (latch_version(&stream->settings_latch) !=

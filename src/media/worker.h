@@ -48,6 +48,7 @@ struct worker {
 	/* never change: */
 	struct media *media;
 	const struct learning_config *learning;
+	struct limit_rate packet_rate, byte_rate; /* of one port's remote */
 	struct queue *done; /* closed streams, to the control thread */
 	int done_fd;        /* eventfd, to wake it */
 	int epoll_fd, wake_fd;

@@ -149,7 +149,10 @@ static int start_media(struct relay *relay)
 					conf->routable_private_ranges.count,
 				.own_first = conf->port_range.first,
 				.own_end = conf->port_range.end,
+				.denied_count = conf->denied_ranges.count,
 			},
+		.limits = {.packets = conf->max_stream_packets,
+			   .bytes = conf->max_stream_bytes},
 		.engine =
 			{
 				.forwarding =
@@ -182,6 +185,8 @@ static int start_media(struct relay *relay)
 	memcpy(config.learning.ranges, conf->routable_private_ranges.networks,
 	       conf->routable_private_ranges.count *
 		       sizeof(config.learning.ranges[0]));
+	memcpy(config.learning.denied, conf->denied_ranges.networks,
+	       conf->denied_ranges.count * sizeof(config.learning.denied[0]));
 	if (config.engine.forwarding == FORWARDING_USERSPACE)
 		media_remove_leftovers(&config.engine);
 	r = media_new(&relay->media, &config);

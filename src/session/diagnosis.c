@@ -57,6 +57,10 @@ const char *diagnosis_drop_text(enum media_drop why)
 		return "STUN that nobody waits for, or played again";
 	case DROP_STUN_LIMIT:
 		return "more STUN than is passed on";
+	case DROP_FLOOD:
+		return "a flood: more of others than is looked at";
+	case DROP_OVER_LIMIT:
+		return "more than max_stream_packets or max_stream_bytes";
 	default:
 		return NULL;
 	}

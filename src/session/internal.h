@@ -9,6 +9,7 @@
  */
 #include "base/hash.h"
 #include "base/list.h"
+#include "base/log.h"
 #include "session/offer_answer.h"
 #include "session/port_pool.h"
 #include "session/session.h"
@@ -38,6 +39,9 @@ struct stream {
 	struct endpoint sdp[PARTY_COUNT]; /* what its SDP says; may be unset */
 	uint64_t offered_us, answered_us, ended_us, since_us;
 	uint64_t timeout_wait_us;
+	/* at the last tick: */
+	bool over_limit[PARTY_COUNT];
+	uint64_t over_limit_drops[PARTY_COUNT];
 	struct media_snapshot final;
 	struct stream_history *history; /* once media is NULL; or NULL */
 	char type[];                    /* the m= line's media type */
@@ -134,6 +138,7 @@ struct sessions {
 		size_t live;
 	} * types;
 	size_t type_count;
+	struct log_limit over_limit_log;
 };
 
 /* session.c */

@@ -17,7 +17,8 @@ static bool is_hold(const struct media_line *line)
 }
 
 /* Where media may never be sent, whatever an SDP says. */
-static const char *refuse_address(const struct ip_addr *ip,
+static const char *refuse_address(const struct media *media,
+				  const struct ip_addr *ip,
 				  const struct ip_addr *local)
 {
 	if (ip_is_metadata_service(ip))
@@ -30,6 +31,8 @@ static const char *refuse_address(const struct ip_addr *ip,
 		return "the SDP address is loopback";
 	if (ip->family != local->family)
 		return "the SDP address is of a family that relay_ip has not";
+	if (media_is_denied(media, ip))
+		return "the SDP address is in denied_ranges";
 	return NULL;
 }
 
@@ -43,7 +46,8 @@ int negotiate_check(const struct sessions *sessions,
 
 		if (line->sdp.port == 0 || ip_is_unspecified(&line->sdp.ip))
 			continue; /* no destination */
-		why = refuse_address(&line->sdp.ip, &sessions->config.local_ip);
+		why = refuse_address(sessions->media, &line->sdp.ip,
+				     &sessions->config.local_ip);
 		if (!why && session && !own_ports_has(session, &line->sdp) &&
 		    own_ports_lead_back(session, &line->sdp))
 			why = "the SDP address leads back to this call";

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "base/log.h"
 #include "session/internal.h"
 
 #define REJECTED_KEPT_US (32 * US_PER_S)
@@ -26,6 +25,7 @@ int sessions_new(struct sessions **ret, const struct sessions_config *config,
 	sessions->handlers = *handlers;
 	sessions->arg = arg;
 	sessions->next_id = 1;
+	sessions->over_limit_log = LOG_LIMIT(10, 10 * US_PER_S);
 	list_init(&sessions->list);
 	list_init(&sessions->dying);
 	list_init(&sessions->kept);
@@ -304,6 +304,34 @@ static struct silence_limits limits_of(const struct session *session)
 	return limits;
 }
 
+/* A line when it begins; the record has how much it was. */
+static void check_limits(const struct session *session, struct stream *stream,
+			 const struct media_snapshot *media, uint64_t now_us)
+{
+	struct log_limit *limit = &session->sessions->over_limit_log;
+
+	media_stream_check_limits(stream->media, media, now_us);
+	for (int i = 0; i < PARTY_COUNT; i++) {
+		uint64_t dropped =
+			media->from[i][COMPONENT_RTP].drops[DROP_OVER_LIMIT] +
+			media->from[i][COMPONENT_RTCP].drops[DROP_OVER_LIMIT];
+		bool is_over = dropped > stream->over_limit_drops[i];
+		char left_out[LOG_LEFT_OUT_SIZE];
+		uint64_t suppressed;
+
+		if (is_over && !stream->over_limit[i] &&
+		    log_limit_allows(limit, now_us, &suppressed))
+			log_warning("[%s] the %s sends more %s than "
+				    "max_stream_packets or max_stream_bytes "
+				    "allows: the rest is dropped%s",
+				    session->call_id, party_name((enum party)i),
+				    stream->type,
+				    log_left_out(suppressed, left_out));
+		stream->over_limit[i] = is_over;
+		stream->over_limit_drops[i] = dropped;
+	}
+}
+
 static void judge_stream(struct session *session, struct stream *stream,
 			 uint64_t now_us)
 {
@@ -325,6 +353,7 @@ static void judge_stream(struct session *session, struct stream *stream,
 		if (last_us > facts.last_media_us)
 			facts.last_media_us = last_us;
 	}
+	check_limits(session, stream, &media, now_us);
 	facts.had_media = facts.last_media_us > 0;
 	if (!silence_ends_stream(&facts, &limits, now_us, &status, &wait_us))
 		return;

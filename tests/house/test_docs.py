@@ -91,6 +91,24 @@ def test_every_tool_that_a_script_of_ours_calls_is_there():
     assert wrong == []
 
 
+def test_every_line_of_the_threat_model_names_tests_that_are_there():
+    defined = set()
+    for name in tree.ours('.py', '.c', below=('tests/',)):
+        defined |= set(re.findall(r'^(?:def |static void |)(test_\w+)\(', tree.text_of(name),
+                                  re.MULTILINE))
+    rows, wrong = 0, []
+    for table in re.findall(r'(?:^\|.*\n)+', tree.text_of('docs/threat-model.md'), re.MULTILINE):
+        head, _, *lines = table.strip().split('\n')
+        if not head.endswith('| test |'):
+            continue
+        for line in lines:
+            named = re.findall(r'`(test_\w+)`', line.split('|')[-2])
+            rows += 1
+            wrong += [line] if not named else [n for n in named if n not in defined]
+    assert rows > 20
+    assert wrong == []
+
+
 def test_every_log_line_is_explained():
     """tools/loglines.py prints the rows that docs/logs.md lacks."""
     done = subprocess.run(['/usr/bin/python3', 'tools/loglines.py'], cwd=tree.TOP,

@@ -257,8 +257,7 @@ test_keys_for_later_warn_only_when_they_are_not_the_default(void **state)
 	PARSED same = parse_as(RELAY_ALONE "tos = 184\n"
 					   "restart_grace = 30 s\n"
 					   "auto_detect_interfaces = OFF\n"
-					   "forwarding = userspace\n"
-					   "denied_ranges = none\n",
+					   "forwarding = userspace\n",
 			       CONF_DAEMON_RELAY);
 	PARSED other = parse_as(RELAY_ALONE "auto_detect_interfaces = yes\n"
 					    "forwarding = XDP\n"

@@ -137,24 +137,24 @@ static void test_the_latest_eight_are_held_in_order(void **state)
 
 static void test_what_is_held_is_bounded_in_bytes_over_all(void **state)
 {
-	static uint8_t large[65507];
-	static struct held held[100];
+	static uint8_t large[HELD_MOST_LEN];
+	static struct held held[3000];
 	struct held_budget budget = {0};
 	const struct endpoint source = {0};
 	const struct packet_facts facts = {0};
 	unsigned lost = 0;
 
 	(void)state;
-	for (unsigned i = 0; i < 100; i++)
+	for (unsigned i = 0; i < 3000; i++)
 		lost += held_add(&held[i], &budget, &source, &facts, large,
 				 sizeof(large), 1);
 	assert_int_equal(lost,
-			 100 - HELD_MOST_BYTES / (sizeof(struct held_packet) +
-						  sizeof(large)));
+			 3000 - HELD_MOST_BYTES / (sizeof(struct held_packet) +
+						   sizeof(large)));
 	assert_true(budget.bytes <= HELD_MOST_BYTES);
-	for (unsigned i = 0; i < 100; i++)
+	for (unsigned i = 0; i < 3000; i++)
 		lost += held_clear(&held[i], &budget);
-	assert_int_equal(lost, 100);
+	assert_int_equal(lost, 3000);
 	assert_int_equal(budget.bytes, 0);
 }
 

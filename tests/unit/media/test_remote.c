@@ -432,6 +432,38 @@ static void test_a_source_that_is_no_destination_is_never_a_remote(void **state)
 	}
 }
 
+static void test_a_denied_network_is_neither_heard_nor_sent_to(void **state)
+{
+	static const char *const sources[] = {
+		"198.51.100.7:5000", /* even exactly as in the SDP */
+		"198.51.100.7:6000", "[2001:db8:66::1]:5000",
+		"[::ffff:198.51.100.7]:5000"};
+	const enum learning_mode modes[] = {LEARNING_SAFE, LEARNING_STRICT,
+					    LEARNING_FIRST_PACKET};
+	struct ip_network denied[2];
+
+	(void)state;
+	assert_int_equal(ip_network_parse(SPAN("198.51.100.0/29"), &denied[0]),
+			 0);
+	assert_int_equal(ip_network_parse(SPAN("2001:db8:66::/48"), &denied[1]),
+			 0);
+	for (size_t i = 0; i < ARRAY_SIZE(sources) * ARRAY_SIZE(modes); i++) {
+		struct scene s;
+
+		start(&s, COMPONENT_RTP);
+		s.config.mode = modes[i / ARRAY_SIZE(sources)];
+		memcpy(s.config.denied, denied, sizeof(denied));
+		s.config.denied_count = 2;
+		for (uint16_t seq = 1; seq < 10; seq++)
+			assert_dropped(sent(&s,
+					    sources[i % ARRAY_SIZE(sources)],
+					    rtp(seq)),
+				       DROP_NOT_THE_REMOTE);
+		assert_false(usable(&s.config, SDP_ADDRESS, "192.0.2.1"));
+		assert_true(usable(&s.config, "198.51.100.8:1", "192.0.2.1"));
+	}
+}
+
 /* ---- first-packet ---- */
 
 static void test_first_packet_takes_whoever_comes_first(void **state)
@@ -504,6 +536,8 @@ int main(void)
 			test_the_sdp_is_a_destination_only_where_it_is_routable),
 		cmocka_unit_test(
 			test_a_source_that_is_no_destination_is_never_a_remote),
+		cmocka_unit_test(
+			test_a_denied_network_is_neither_heard_nor_sent_to),
 		cmocka_unit_test(test_first_packet_takes_whoever_comes_first),
 		cmocka_unit_test(
 			test_first_packet_does_not_let_a_replaced_remote_back_at_once),

@@ -76,6 +76,10 @@ static inline int begin_with(void **state, uint32_t port_first,
 	};
 	struct session_handlers handlers = {.expired = expired};
 
+	assert_int_equal(ip_network_parse(SPAN("203.0.113.128/25"),
+					  &media.learning.denied[0]),
+			 0);
+	media.learning.denied_count = 1;
 	log_set_level(LOG_LEVEL_ERROR);
 	world = (struct world){.now = {1000 * US_PER_S, 1700000000 * US_PER_S}};
 	assert_int_equal(ip_parse(SPAN("127.0.0.1"), &config.local_ip), 0);

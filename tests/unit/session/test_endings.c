@@ -166,6 +166,10 @@ static void test_addresses_that_are_refused_make_no_session(void **state)
 		"audio:255.255.255.255:5000:sendrecv:ice=no",
 		"audio:2001:db8::1:5000:sendrecv:ice=no",
 		"audio:::ffff:224.0.0.1:5000:sendrecv:ice=no",
+		"audio:203.0.113.200:5000:sendrecv:ice=no",
+		"audio:::ffff:203.0.113.200:5000:sendrecv:ice=no",
+		("audio:127.0.0.1:5000:sendrecv:ice=no,"
+		 "video:203.0.113.200:5000:sendrecv:ice=yes"),
 	};
 	struct world *world = *state;
 	struct session_ports ports;
