@@ -341,6 +341,27 @@ static void end_replaced(struct exchange *old,
 	}
 }
 
+/* It was told an address of ours of a family that it does not use, and has to
+ * be heard before it can be sent anything. */
+static void log_other_family(const struct session *session,
+			     const struct exchange *exchange,
+			     enum party answerer)
+{
+	for (size_t i = 0; i < exchange->count; i++) {
+		const struct stream *stream = exchange->slots[i].stream;
+
+		if (!stream || !ip_is_set(&stream->sdp[answerer].ip) ||
+		    stream->sdp[answerer].ip.family ==
+			    stream->local[answerer].ip.family)
+			continue;
+		log_info("[%s] the %s's SDP is of another family than our "
+			 "address for it: it is sent nothing before it is "
+			 "heard",
+			 session->call_id, party_name(answerer));
+		return;
+	}
+}
+
 static void take_answer(struct session *session, const struct update *update,
 			const struct media_message *message,
 			const struct session_time *now)
@@ -353,6 +374,8 @@ static void take_answer(struct session *session, const struct update *update,
 			    i < update->stream_count ? &update->streams[i]
 						     : NULL,
 			    now->mono_us);
+	if (!transaction_equal(exchange->facts.answer, message->transaction))
+		log_other_family(session, exchange, message->sender);
 	exchange->facts.answer = message->transaction;
 	if (session->open) {
 		end_replaced(session->answered, session->open, now->mono_us);
