@@ -11,7 +11,7 @@ import pytest
 
 from mp.netns import ETHTOOL_SGRO
 from mp.packets import payload, rtp, rtp_series
-from mp.phone import settle, talk
+from mp.phone import gets_through, settle, talk
 from mp.records import check_stream, record
 from mp.speech import Conversation
 from mp.wait import Deadline, wait_for
@@ -96,18 +96,6 @@ def test_the_relays_address_is_removed_and_comes_back(call_network, restored):
     ip(relay, "addr add %s/24 dev eth0" % relay.ip)
     goes_on(call_network, caller, callee)
     assert call.remove() == "removed"
-
-
-def gets_through(caller, callee):
-    """Whether a packet arrives within a moment."""
-    callee.rtp.clear()
-    caller.rtp.send(rtp(600, 0x11111111))
-    end = Deadline(0.1)
-    while not end.over():
-        if callee.rtp.received:
-            return True
-        time.sleep(0.005)
-    return False
 
 
 FAR = "10.99.0.22"

@@ -235,6 +235,7 @@ class Network:
         self.hosts = {}
         self._made = []
         self._sums = True
+        self._side_road = []
         try:
             self._build(prefix)
         except BaseException:
@@ -310,9 +311,11 @@ class Network:
                  "neigh add fd99::%d lladdr %s dev eth1 nud permanent" % (peer, there)], host.name)
             host.offload(ETHTOOL_SGRO, True, "eth1")
             host.offload(ETHTOOL_STXCSUM, self._sums, "eth1")
+        self._side_road = [relay, callee]
 
     def close_side_road(self):
         """May have happened before."""
+        self._side_road = []
         subprocess.run(self.relay1.command(["ip", "link", "del", "eth1"]), check=False,
                        stderr=subprocess.DEVNULL)
 
@@ -328,6 +331,8 @@ class Network:
         self._sums = engine != "xdp"
         for host in self.hosts.values():
             host.offload(ETHTOOL_STXCSUM, self._sums)
+        for host in self._side_road:
+            host.offload(ETHTOOL_STXCSUM, self._sums, "eth1")
 
     def behind_nat(self, name="home", kind="symmetric"):
         """The host `home` (or `office`) behind its Nat `nat` (`officenat`), of a kind of NATS."""
