@@ -179,15 +179,36 @@ static void note_presence(struct relay *relay, struct relay_address *at,
 		    text);
 }
 
+static struct relay_address *find(struct relay_addresses *locals,
+				  const struct ip_addr *ip)
+{
+	for (size_t i = 0; i < locals->count; i++)
+		if (ip_equal(&locals->list[i].local.ip, ip))
+			return &locals->list[i];
+	return NULL;
+}
+
 static bool is_here(const struct ip_addr *ip, void *arg)
 {
 	struct relay *relay = arg;
 	bool here = routes_is_here(relay->routes, ip);
+	struct relay_address *at = find(&relay->locals, ip);
 
-	for (size_t i = 0; i < relay->locals.count; i++)
-		if (ip_equal(&relay->locals.list[i].local.ip, ip))
-			note_presence(relay, &relay->locals.list[i], here);
+	if (at)
+		note_presence(relay, at, here);
 	return here;
+}
+
+/* Calls have it from now on, so it is watched, too, as long as there is room.
+ */
+static void watch(struct relay_addresses *locals, const struct ip_addr *ip)
+{
+	if (find(locals, ip) || locals->count == RELAY_MAX_ADDRESSES)
+		return;
+	locals->list[locals->count++] = (struct relay_address){
+		.local.ip = *ip,
+		.by_route = true,
+	};
 }
 
 void relay_check_addresses(struct relay *relay)
@@ -242,8 +263,15 @@ static int route(const struct address_wish *wish, struct ip_addr *ret,
 	if (!peer)
 		return -EDESTADDRREQ;
 	r = routes_source(relay->routes, peer, loop_now_us(relay->loop), ret);
+	if (r == 0 && !is_here(ret, relay)) {
+		routes_flush(relay->routes);
+		r = routes_source(relay->routes, peer, loop_now_us(relay->loop),
+				  ret);
+	}
 	if (r < 0)
 		warn_of_route(relay, peer, r);
+	else
+		watch(&relay->locals, ret);
 	return r;
 }
 
@@ -295,6 +323,7 @@ void relay_write_addresses(const struct relay *relay, struct json_writer *w)
 			w, "advertised",
 			ip_format(addresses_shown(relay->addresses, ip), text));
 		json_bool(w, "here", !at->is_gone);
+		json_bool(w, "by_route", at->by_route);
 		json_object_end(w);
 	}
 	json_array_end(w);

@@ -24,12 +24,15 @@ enum relay_state {
 /** An address of ours. */
 struct relay_address {
 	struct local_address local;
-	bool is_gone; /* not on this host at present */
+	bool by_route; /* found by auto_detect_interfaces, not configured */
+	bool is_gone;  /* not on this host at present */
 };
+
+#define RELAY_MAX_ADDRESSES (2 * CONF_MAX_ADDRESSES)
 
 struct relay_addresses {
 	size_t count;
-	struct relay_address list[CONF_MAX_ADDRESSES];
+	struct relay_address list[RELAY_MAX_ADDRESSES];
 };
 
 struct relay {

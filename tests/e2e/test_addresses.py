@@ -367,7 +367,7 @@ def test_an_address_that_goes_and_comes_back(both, network, family):
 @pytest.mark.engine(few_packets=True)
 def test_an_interface_that_is_set_down_or_deleted(both, side_road):
     """Nothing comes in or out by it: the call ends by silence. The relay goes on, and says what
-    was not sent."""
+    was not sent. The address of an interface that is down is the host's still."""
     system = both(auto_detect_interfaces="yes", stream_timeout=2)
     caller, _ = dual(system, 4, 4)
     callee = system.phone("callee", side_road.callee.side).stream()
@@ -382,6 +382,10 @@ def test_an_interface_that_is_set_down_or_deleted(both, side_road):
     settle(caller, callee)
     talk(caller, callee, first=200)
     side_road.close_side_road()
+    # At once: no route goes there any more, so the address of the default one is taken.
+    other = system.call()
+    assert other.offer(callee).ip and other.remove() == "removed"
+    system.relay.wait_log("address 10.99.0.11 is not on this host any more")
     caller.rtp.send(*rtp_series(5, first=300))
     system.relay.wait_log("session ended: timeout", deadline=6.0)
     stream = record(system, call.call_id)["streams"][0]
