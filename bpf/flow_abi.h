@@ -25,7 +25,7 @@
  */
 #include <linux/types.h>
 
-#define FLOW_ABI_VERSION 1
+#define FLOW_ABI_VERSION 2
 #define FLOW_ABI_MAGIC 0x4d504652u /* "MPFR" */
 
 /** Entries of the table of hops; the first two have a meaning of their own. */
@@ -140,10 +140,11 @@ struct flow_control {
 	__u32 first_port, port_count;
 	__u64 lease_ns;   /* CLOCK_MONOTONIC; past it every packet goes up */
 	__u64 renewed_ns; /* when the relay renewed it last */
-	__u32 tos;
-	__u32 pid; /* of the relay; for people */
-	__u8 address[16];
-	__u32 family, unused;
+	__u32 tos;        /* what is set; without the bits of tos_kept */
+	__u32 pid;        /* of the relay; for people */
+	__u8 address[16]; /* the first of the relay's */
+	__u32 family;
+	__u32 tos_kept; /* the bits that stay as they came */
 };
 
 #ifndef __BPF__

@@ -69,6 +69,7 @@ struct media_engine_config {
 	bool is_loopback;     /* all of ours are */
 	uint32_t port_first, port_end;
 	unsigned tos;      /* TOS byte, or traffic class, of what is sent */
+	bool keeps_tos;    /* not that, but as it was received */
 	uint64_t lease_us; /* for so long it goes on without us */
 };
 

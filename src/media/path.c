@@ -4,6 +4,7 @@
 #include <linux/sock_diag.h>
 
 #include "media/send.h"
+#include "media/socket.h"
 
 #define UDP_HEADER_LEN 8
 #define IP4_HEADER_LEN 20
@@ -33,7 +34,7 @@ struct arrival {
 	size_t len;
 };
 
-void path_init_batch(struct batch *b)
+void path_init_batch(struct batch *b, bool keeps_tos)
 {
 	for (unsigned i = 0; i < BATCH_MAX; i++) {
 		b->in_iov[i].iov_base = b->slots + (size_t)i * BATCH_SLOT;
@@ -42,6 +43,10 @@ void path_init_batch(struct batch *b)
 		b->in[i].msg_hdr.msg_iovlen = 1;
 		b->in[i].msg_hdr.msg_name = &b->sources[i];
 		b->in[i].msg_hdr.msg_namelen = sizeof(b->sources[i]);
+		if (keeps_tos) {
+			b->in[i].msg_hdr.msg_control = b->control[i];
+			b->in[i].msg_hdr.msg_controllen = MEDIA_SOCKET_CONTROL;
+		}
 		b->out[i].msg_hdr.msg_iov = &b->out_iov[i];
 		b->out[i].msg_hdr.msg_iovlen = 1;
 	}
@@ -111,12 +116,12 @@ static unsigned receive_batch(struct worker *w, struct port *from)
 	if (from->served_turn + 1 == w->turn)
 		from->burst = BURST_TAIL;
 	from->served_turn = w->turn;
-	if (from->burst == 0)
+	if (from->burst == 0 && !w->keeps_tos)
 		return receive_one(w, from);
 	count = receive_many(w, from);
 	if (count > 1)
 		from->burst = BURST_TAIL;
-	else if (count == 1)
+	else if (count == 1 && from->burst > 0)
 		from->burst--;
 	if (count == BATCH_MAX || from->burst == 0)
 		note_receive_drops(w, from);
@@ -327,6 +332,23 @@ static void judge(struct pass *pass, struct arrival *a)
 	}
 }
 
+/* Like the packet's is from now on that of what is sent. It stays the same for
+ * most of a call. */
+static void keep_tos(struct pass *pass, unsigned i)
+{
+	struct msghdr *msg = &pass->worker->batch.in[i].msg_hdr;
+	uint8_t tos = (uint8_t)media_socket_received_tos(msg);
+	struct port *to = pass->to;
+
+	msg->msg_controllen = MEDIA_SOCKET_CONTROL; /* for the next batch */
+	if (tos == to->tos)
+		return;
+	outbox_send(&pass->out);
+	(void)media_socket_set_tos(to->fd, to->stream->local[to->party].family,
+				   tos);
+	to->tos = tos;
+}
+
 static void look_up(struct pass *pass, struct arrival *a)
 {
 	struct worker *w = pass->worker;
@@ -450,6 +472,8 @@ unsigned path_serve(struct worker *w, struct port *from)
 	for (unsigned i = 0; i < count; i++) {
 		struct arrival a = classify(from, &w->batch, i);
 
+		if (w->keeps_tos)
+			keep_tos(&pass, i);
 		look_up(&pass, &a);
 	}
 	outbox_send(&pass.out);

@@ -28,4 +28,4 @@ void path_settle(struct worker *worker, struct port *from);
 void path_finish(struct worker *worker, struct media_stream *stream);
 
 /** Set up the message headers, once. */
-void path_init_batch(struct batch *batch);
+void path_init_batch(struct batch *batch, bool keeps_tos);

@@ -313,7 +313,7 @@ int worker_start(struct worker *w, unsigned index)
 	w->batch.slots = slots;
 	/* Small packets touch one page of each slot, not a huge one. */
 	madvise(slots, (size_t)BATCH_MAX * BATCH_SLOT, MADV_NOHUGEPAGE);
-	path_init_batch(&w->batch);
+	path_init_batch(&w->batch, w->keeps_tos);
 
 	err = open_fds(w);
 	if (err < 0)

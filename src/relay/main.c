@@ -171,7 +171,8 @@ static int start_media(struct relay *relay)
 				.is_loopback = all_loopback(&relay->locals),
 				.port_first = conf->port_range.first,
 				.port_end = conf->port_range.end,
-				.tos = conf->tos,
+				.tos = conf->tos & 0xff,
+				.keeps_tos = conf->tos == CONF_TOS_KEEP,
 				.lease_us = conf->restart_grace_us,
 			},
 	};
