@@ -79,30 +79,55 @@ static bool is_here(const struct addresses *addresses, const struct ip_addr *ip)
 	       addresses->handlers.is_here(ip, addresses->arg);
 }
 
-/* Loopback is not to be reached from another host, nor the other way round. */
 static bool serves(const struct ip_addr *ip, const struct address_wish *wish)
 {
 	return ip->family == wish->family &&
 	       (!ip_is_loopback(&wish->sdp) || ip_is_loopback(ip));
 }
 
-static int choose_in_turn(struct addresses *addresses,
-			  const struct address_wish *wish, struct ip_addr *ret,
-			  const char **ret_why)
+/* Loopback is for loopback, and for others only where there is nothing else: on
+ * the desk of whoever tries it out. */
+static bool serves_well(const struct ip_addr *ip,
+			const struct address_wish *wish)
+{
+	return serves(ip, wish) &&
+	       ip_is_loopback(&wish->sdp) == ip_is_loopback(ip);
+}
+
+typedef bool serves_h(const struct ip_addr *ip,
+		      const struct address_wish *wish);
+
+static const struct ip_addr *next_of(struct addresses *addresses,
+				     const struct address_wish *wish,
+				     serves_h *good, bool *ret_any)
 {
 	size_t *next = &addresses->next[wish->family == AF_INET6];
-	bool any = false;
 
 	for (size_t i = 0; i < addresses->count; i++) {
 		size_t at = (*next + i) % addresses->count;
 		const struct ip_addr *ip = &addresses->list[at].ip;
 
-		if (!serves(ip, wish))
+		if (!good(ip, wish))
 			continue;
-		any = true;
+		*ret_any = true;
 		if (!is_here(addresses, ip))
 			continue;
 		*next = at + 1;
+		return ip;
+	}
+	return NULL;
+}
+
+static int choose_in_turn(struct addresses *addresses,
+			  const struct address_wish *wish, struct ip_addr *ret,
+			  const char **ret_why)
+{
+	bool any = false;
+	const struct ip_addr *ip = next_of(addresses, wish, serves_well, &any);
+
+	if (!any)
+		ip = next_of(addresses, wish, serves, &any);
+	if (ip) {
 		*ret = *ip;
 		return 0;
 	}
