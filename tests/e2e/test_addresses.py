@@ -5,9 +5,12 @@ import subprocess
 import pytest
 
 from mp.daemons import write_config
+from mp.kamailio import USE
 from mp.packets import ip_bytes, rtp_series
 from mp.phone import gets_through, settle, talk
+from mp.programs import missing
 from mp.records import PARTIES, address_text, record
+from mp.sipp import make_sdp
 from mp.wait import wait_for
 
 SECOND, SECOND6 = "10.88.0.111", "fd88::111"
@@ -391,3 +394,64 @@ def test_an_interface_that_is_set_down_or_deleted(both, side_road):
     stream = record(system, call.call_id)["streams"][0]
     assert stream["status"] == "conntrack timeout"
     assert stream["caller_dropped_send_failed"] > 0
+
+
+# -- with a real proxy -------------------------------------------------------------------------
+
+# The script of docs/operating.md, for callees that are IPv6.
+FAMILIES = r"""
+modparam("mediaproxy", "signaling_ip_avp", "$avp(signaling_ip)")
+
+route[RELAY_OFFER] {
+	if (search_body("c=IN IP6"))
+		setflag(6);
+	$avp(signaling_ip) = $si + "_" + $var(callee);
+	if (!use_media_proxy())
+		return;
+	if ($var(callee) =~ ":")
+		replace_body_all("c=IN IP4", "c=IN IP6");
+	else
+		replace_body_all("c=IN IP6", "c=IN IP4");
+}
+
+route[RELAY_ANSWER] {
+	$avp(signaling_ip) = $si;
+	if (!use_media_proxy())
+		return;
+	if (isflagset(6))
+		replace_body_all("c=IN IP4", "c=IN IP6");
+	else
+		replace_body_all("c=IN IP6", "c=IN IP4");
+}
+"""
+
+
+@pytest.fixture
+def sip_tools():
+    reason = missing("kamailio", "sipp")
+    if reason:
+        pytest.skip(reason)
+
+
+@pytest.mark.parametrize("families", [(4, 6), (6, 4), (4, 4)])
+def test_kamailio_writes_the_family_of_whom_it_tells(both, sip_tools, network, families):
+    system = both()
+    caller, callee = dual(system, *families)
+    kamailio = dict(USE, reply='if (status =~ "(18[0-9])|(2[0-9][0-9])") route(RELAY_ANSWER);',
+                    invite='$var(callee) = "%s"; route(RELAY_OFFER);' % callee.phone.ip)
+    system.kamailio(kamailio, modparams=FAMILIES)
+    there = system.sip_callee("callee", make_sdp(callee.phone.ip, callee.sdp()))
+    here = system.sip_caller("caller", make_sdp(caller.phone.ip, caller.sdp()))
+    for phone, stream, what, family in ((there, callee, "INVITE", families[1]),
+                                        (here, caller, "200 INVITE", families[0])):
+        message = phone.wait_message(what)
+        ip = network.relay1.ip6 if family == 6 else network.relay1.ip
+        assert "c=IN IP%d %s\n" % (family, ip) in message.body, message.body
+        stream.to = message.streams[0].address
+    talk(caller, callee)
+    here.go_on()
+    here.finish()
+    there.finish()
+    stream = record(system, here.call_id)["streams"][0]
+    assert stream["caller_packets"] == len(caller.sent)
+    assert stream["callee_remote"] == address_text(callee.rtp.address)
