@@ -8,7 +8,7 @@ from mp.daemons import write_config
 from mp.kamailio import USE
 from mp.packets import ip_bytes, rtp_series
 from mp.phone import gets_through, settle, talk
-from mp.programs import missing
+from mp.programs import missing, program
 from mp.records import PARTIES, address_text, record
 from mp.sipp import make_sdp
 from mp.wait import wait_for
@@ -157,6 +157,40 @@ def test_a_hint_of_a_family_that_the_relay_has_not_counts_for_nothing(both, netw
     assert offered.ip == network.relay1.ip
     talk(caller, callee)
     assert call.remove() == "removed"
+
+
+def test_a_test_call_goes_by_either_family(both, network):
+    system = both()
+    host = network.proxy
+    for ip, expected in (host.ip, network.relay1.ip), (host.ip6, network.relay1.ip6):
+        done = subprocess.run(host.command(
+            [program("mediaproxy"), "call", "--seconds", "1", "--ip", ip, "--runtime-dir",
+             system.dispatcher.runtime_dir]), stdout=subprocess.PIPE, text=True, timeout=20)
+        assert done.returncode == 0 and expected in done.stdout, done.stdout
+
+
+def test_odd_forms_of_addresses_are_errors_and_make_no_session(both):
+    system = both()
+    client = system.client()
+    for number, ip in enumerate((
+            "fe80::1%eth0", "[fd88::21", "fd88::21]", "[10.88.0.21]", "10.88.0.021", "0x0a.88.0.21",
+            "173539349", "10.88.21", "10.88.0.21.", "10.88.0.21 ", "caller.example.com", "", "[]",
+            "::ffff:10.88.0.021", "fd88:::21", "fd88::21%1", "::10.88.0.21", "64:ff9b::127.0.0.1",
+            "64:ff9b::169.254.169.254", "2002:7f00:1::1", "::ffff:0:127.0.0.1", "::127.0.0.1")):
+        assert client.update("request", "odd%d@x" % number, "f", "",
+                             "audio:%s:5000:sendrecv:ice=no" % ip) == "error", ip
+    # A name in signaling_ip is looked up by nobody, and costs nothing.
+    assert client.update("request", "odd@x", "f", "", "audio:10.88.0.21:5000:sendrecv:ice=no",
+                         signaling_ip="proxy.example.com") == "error"
+    assert system.relay.summary()["sessions_created"] == 0
+    # Those that are another way to write an address are that address.
+    for number, ip in enumerate(("::ffff:10.88.0.21", "[::ffff:10.88.0.21]", "::FFFF:a58:15")):
+        reply = client.update("request", "same%d@x" % number, "f", "",
+                              "audio:%s:5000:sendrecv:ice=no" % ip,
+                              signaling_ip="::ffff:10.88.0.21")
+        assert reply.ip == system.network.relay1.ip, ip
+        assert client.remove("same%d@x" % number, "f") == "removed"
+    assert "10.88.0.21:5000 port" in system.relay.log()
 
 
 # -- several addresses -------------------------------------------------------------------------
