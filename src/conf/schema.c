@@ -159,9 +159,9 @@ const struct conf_key conf_keys[] = {
 	 .fallback = "30", .min = 2 * S, .max = 3600 * S,
 	 .doc = "How long the kernel goes on forwarding without a relay."},
 	{"Relay", "tos", KEY_TOS, AT(relay.tos), .fallback = "184",
-	 .doc = "The TOS byte, or traffic class, of what is sent: 184 is DSCP "
-		"EF; `keep`: that of what was received. Its last two bits, "
-		"ECN, are never set."},
+	 .doc = "The TOS byte, or traffic class, of what is sent, but for its "
+		"last two bits, ECN: 184 is DSCP EF; `keep`: all of it as it "
+		"was received."},
 	{"Relay", "state_dir", KEY_TEXT, AT(relay.state_dir),
 	 .fallback = DEFAULT_STATE_DIR, .min = 1,
 	 .allowed = "a path, absolute or relative to the config folder",
