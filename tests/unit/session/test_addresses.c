@@ -223,15 +223,27 @@ static void test_without_a_hint_it_is_that_of_the_caller(void **state)
 	assert_record_has(world, "\"callee_sdp\": \"127.0.0.1:6000\"");
 }
 
+static void test_what_is_added_to_a_stream_goes_where_that_is(void **state)
+{
+	struct world *world = *state;
+
+	SAYS("127.0.0.1", REQUEST(1, .media = A4));
+	REPLY(1, .media = B6);
+	/* The callee is known to be IPv6, but its audio stays, and one reply
+	 * has one address. */
+	SAYS("127.0.0.1", REQUEST(2, .media = V4 "," A4));
+	SAYS("127.0.0.1", REPLY(2, .media = V6 "," B6));
+	remove_call(world, "caller");
+	assert_record_has(world, "\"media_type\": \"video\"");
+	assert_record_lacks(world, "_local\": \"[::1]");
+}
+
 static void test_a_known_family_is_taken_for_new_streams_alone(void **state)
 {
 	struct world *world = *state;
 
 	SAYS("127.0.0.1", REQUEST(1, .media = A4));
 	REPLY(1, .media = B6);
-	/* The audio stays where it is, so does all of the message. */
-	SAYS("127.0.0.1", REQUEST(2, .media = A4 "," V4));
-	SAYS("127.0.0.1", REPLY(2, .media = B6 "," V6));
 	/* The callee's SDP is known to be IPv6. */
 	SAYS("::1", REQUEST(3, .media = A4_MOVED));
 	SAYS("127.0.0.1", REPLY(3, .media = B6));
@@ -361,6 +373,7 @@ int main(void)
 		cmocka_unit_test(test_others_are_told_what_is_advertised),
 		DUAL(test_the_callees_family_is_where_the_message_goes),
 		DUAL(test_without_a_hint_it_is_that_of_the_caller),
+		DUAL(test_what_is_added_to_a_stream_goes_where_that_is),
 		DUAL(test_a_known_family_is_taken_for_new_streams_alone),
 		DUAL(test_a_party_may_change_its_family),
 		DUAL(test_hold_has_a_family_too),
