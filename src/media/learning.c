@@ -124,8 +124,13 @@ void learning_hear_from_engine(struct learning *l,
 bool learning_is_denied(const struct learning_config *config,
 			const struct ip_addr *ip)
 {
+	struct ip_addr inside = *ip;
+
+	/* Not by another way of writing, either. */
+	(void)ip_embedded(ip, &inside);
 	for (size_t i = 0; i < config->denied_count; i++)
-		if (ip_network_contains(&config->denied[i], ip))
+		if (ip_network_contains(&config->denied[i], ip) ||
+		    ip_network_contains(&config->denied[i], &inside))
 			return true;
 	return false;
 }
