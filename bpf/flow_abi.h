@@ -142,10 +142,11 @@ struct flow_control {
 	__u32 first_port, port_count;
 	__u64 lease_ns;   /* CLOCK_MONOTONIC; past it every packet goes up */
 	__u64 renewed_ns; /* when the relay renewed it last */
-	__u32 tos;
-	__u32 pid; /* of the relay; for people */
-	__u8 address[16];
-	__u32 family, unused;
+	__u32 tos;        /* what is set; without the bits of tos_kept */
+	__u32 pid;        /* of the relay; for people */
+	__u8 address[16]; /* the first of the relay's */
+	__u32 family;
+	__u32 tos_kept; /* the bits that stay as they came */
 };
 
 #ifndef __BPF__

@@ -247,14 +247,14 @@ static __always_inline void udp_csum_update(struct udphdr *udp, __u32 delta)
 
 /* ---- rewriting ---- */
 
-static __always_inline void rewrite_ip4(struct iphdr *ip,
-					const struct flow4 *flow, __u8 tos)
+static __always_inline void
+rewrite_ip4(struct iphdr *ip, const struct flow4 *flow, __u8 tos, __u8 tos_kept)
 {
 	__u16 *words = (__u16 *)ip;
 	__u16 first = words[0], ttl = words[4];
 	__u32 delta = flow->address_delta;
 
-	ip->tos = tos;
+	ip->tos = (__u8)(tos | (ip->tos & tos_kept));
 	ip->ttl--;
 	delta += csum_word(first, words[0]) + csum_word(ttl, words[4]);
 	ip->check = csum_update(ip->check, delta);
@@ -272,12 +272,14 @@ static __always_inline void copy16(__be32 *to, const __be32 *from)
 
 /** @return what it added to the sum of the header, which has no checksum */
 static __always_inline __u32 rewrite_ip6(struct ipv6hdr *ip,
-					 const struct flow6 *flow, __u8 tos)
+					 const struct flow6 *flow, __u8 tos,
+					 __u8 tos_kept)
 {
 	const __u16 *words = (const __u16 *)ip;
 	__u8 *bytes = (__u8 *)ip; /* version, traffic class, flow label */
 	__u16 first = words[0], hop_limit = words[3];
 
+	tos = (__u8)(tos | ((bytes[0] << 4 | bytes[1] >> 4) & tos_kept));
 	bytes[0] = (__u8)(0x60 | tos >> 4);
 	bytes[1] = (__u8)(tos << 4 | (bytes[1] & 0x0f));
 	ip->hop_limit--;

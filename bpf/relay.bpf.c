@@ -163,7 +163,7 @@ struct match {
 	struct flow6 *flow6;
 	struct flow_hop *hop;
 	__u64 now_ns, lease_ns;
-	__u8 tos;
+	__u8 tos, tos_kept;
 };
 
 /* Once: another thread may store 0 between two looks. */
@@ -239,6 +239,7 @@ static __always_inline enum verdict find(struct match *m, const struct frame *f,
 	m->flow4 = NULL;
 	m->flow6 = NULL;
 	m->tos = (__u8)c->tos;
+	m->tos_kept = (__u8)c->tos_kept;
 	m->lease_ns = c->lease_ns;
 	m->now_ns = bpf_ktime_get_coarse_ns();
 	return kind == FRAME_UDP4 ? find4(m, f, index) : find6(m, f, index);
@@ -322,14 +323,14 @@ int relay_xdp(struct xdp_md *ctx)
 	}
 	if (m.flow4) {
 		count(&m.flow4->counters, m.flow4->flags, &f, m.now_ns);
-		rewrite_ip4(f.ip4, m.flow4, m.tos);
+		rewrite_ip4(f.ip4, m.flow4, m.tos, m.tos_kept);
 		udp_csum_update(f.udp, (__u32)m.flow4->address_delta +
 					       m.flow4->port_delta);
 		f.udp->source = m.flow4->src_port;
 		f.udp->dest = m.flow4->dst_port;
 	} else if (m.flow6) {
 		count(&m.flow6->counters, m.flow6->flags, &f, m.now_ns);
-		rewrite_ip6(f.ip6, m.flow6, m.tos);
+		rewrite_ip6(f.ip6, m.flow6, m.tos, m.tos_kept);
 		udp_csum_update(f.udp, (__u32)m.flow6->address_delta +
 					       m.flow6->port_delta);
 		f.udp->source = m.flow6->src_port;
@@ -371,7 +372,7 @@ static __always_inline int send_tc(struct __sk_buff *skb, const struct frame *f,
 	write_link(f->eth, m->hop);
 	if (m->flow4) {
 		count(&m->flow4->counters, m->flow4->flags, f, m->now_ns);
-		rewrite_ip4(f->ip4, m->flow4, m->tos);
+		rewrite_ip4(f->ip4, m->flow4, m->tos, m->tos_kept);
 		f->udp->source = m->flow4->src_port;
 		f->udp->dest = m->flow4->dst_port;
 		address_delta = m->flow4->address_delta;
@@ -379,7 +380,7 @@ static __always_inline int send_tc(struct __sk_buff *skb, const struct frame *f,
 		whole = has_check ? 0 : port_delta;
 	} else if (m->flow6) {
 		count(&m->flow6->counters, m->flow6->flags, f, m->now_ns);
-		whole = rewrite_ip6(f->ip6, m->flow6, m->tos);
+		whole = rewrite_ip6(f->ip6, m->flow6, m->tos, m->tos_kept);
 		f->udp->source = m->flow6->src_port;
 		f->udp->dest = m->flow6->dst_port;
 		address_delta = m->flow6->address_delta;

@@ -166,13 +166,53 @@ socklen_t endpoint_to_sockaddr(const struct endpoint *ep,
 	return sizeof(in6);
 }
 
-static bool in_any(const struct ip_addr *ip, const struct ip_network *nets,
-		   size_t count)
+/* Where an IPv6 address may carry an IPv4 address that it leads to. */
+static const struct {
+	struct ip_network net;
+	uint8_t at;   /* of its first byte */
+	uint8_t flip; /* what each byte is XORed with */
+} embeddings[] = {
+	{{{{0}, AF_INET6}, 96}, 12, 0},                         /* RFC 4291 */
+	{{{{[8] = 0xff, 0xff}, AF_INET6}, 96}, 12, 0},          /* RFC 2765 */
+	{{{{0x00, 0x64, 0xff, 0x9b}, AF_INET6}, 96}, 12, 0},    /* RFC 6052 */
+	{{{{0, 0x64, 0xff, 0x9b, 0, 1}, AF_INET6}, 48}, 12, 0}, /* RFC 8215 */
+	{{{{0x20, 0x02}, AF_INET6}, 16}, 2, 0},                 /* RFC 3056 */
+	{{{{0x20, 0x01}, AF_INET6}, 32}, 12, 0xff},             /* RFC 4380 */
+};
+
+bool ip_embedded(const struct ip_addr *ip, struct ip_addr *ret)
+{
+	static const struct ip_network own = {{{0}, AF_INET6}, 127};
+
+	if (ip->family != AF_INET6 || ip_network_contains(&own, ip))
+		return false; /* :: and ::1 are themselves */
+	for (size_t i = 0; i < ARRAY_SIZE(embeddings); i++) {
+		if (!ip_network_contains(&embeddings[i].net, ip))
+			continue;
+		*ret = make_ip4(ip->bytes + embeddings[i].at);
+		for (size_t byte = 0; byte < 4; byte++)
+			ret->bytes[byte] ^= embeddings[i].flip;
+		return true;
+	}
+	return false;
+}
+
+static bool in_nets(const struct ip_addr *ip, const struct ip_network *nets,
+		    size_t count)
 {
 	for (size_t i = 0; i < count; i++)
 		if (ip_network_contains(&nets[i], ip))
 			return true;
 	return false;
+}
+
+static bool in_any(const struct ip_addr *ip, const struct ip_network *nets,
+		   size_t count)
+{
+	struct ip_addr inside;
+
+	return in_nets(ip, nets, count) ||
+	       (ip_embedded(ip, &inside) && in_nets(&inside, nets, count));
 }
 
 #define NET4(a, b, c, d, len)                                                  \
@@ -190,6 +230,14 @@ bool ip_is_unspecified(const struct ip_addr *ip)
 	static const uint8_t zero[16];
 
 	return ip_is_set(ip) && memcmp(ip->bytes, zero, 16) == 0;
+}
+
+bool ip_is_ip4_compatible(const struct ip_addr *ip)
+{
+	static const struct ip_network net = {{{0}, AF_INET6}, 96};
+	struct ip_addr inside;
+
+	return ip_network_contains(&net, ip) && ip_embedded(ip, &inside);
 }
 
 bool ip_is_loopback(const struct ip_addr *ip)
@@ -229,7 +277,8 @@ bool ip_is_private(const struct ip_addr *ip)
 		NET4(192, 168, 0, 0, 16), NET4(100, 64, 0, 0, 10),
 		NET4(127, 0, 0, 0, 8),    NET4(169, 254, 0, 0, 16),
 		NET4(0, 0, 0, 0, 8),      NET6(0xfc, 0x00, 7),
-		NET6(0xfe, 0x80, 10),     {{{0}, AF_INET6}, 127},
+		NET6(0xfe, 0x80, 10),     NET6(0xfe, 0xc0, 10),
+		{{{0}, AF_INET6}, 127},
 	};
 
 	return IN_ANY(ip, nets);

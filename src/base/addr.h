@@ -70,12 +70,25 @@ struct endpoint endpoint_from_sockaddr(const void *sockaddr);
 socklen_t endpoint_to_sockaddr(const struct endpoint *ep,
 			       struct sockaddr_storage *ret);
 
-/* What kind of address it is. */
+/**
+ * The IPv4 address that an IPv6 address carries and leads to: IPv4-compatible,
+ * IPv4-translated, NAT64 (64:ff9b::/96, 64:ff9b:1::/48 in its last bytes), 6to4
+ * and Teredo. Not a v4-mapped one, which has become IPv4 long before.
+ *
+ * @return false: it carries none
+ */
+bool ip_embedded(const struct ip_addr *ip, struct ip_addr *ret);
+
+/* What kind of address it is. What embeds an IPv4 address is of its kind, too:
+ * nobody gets round a check by another way of writing. */
 bool ip_is_unspecified(const struct ip_addr *ip); /* 0.0.0.0 or :: */
+/** ::a.b.c.d, which nothing uses since RFC 4291. */
+bool ip_is_ip4_compatible(const struct ip_addr *ip);
 bool ip_is_loopback(const struct ip_addr *ip);
 bool ip_is_link_local(const struct ip_addr *ip);
 bool ip_is_multicast(const struct ip_addr *ip); /* and 255.255.255.255, 240/4 */
-/** RFC 1918, RFC 6598 (carrier NAT), RFC 4193, and all that is not global. */
+/** RFC 1918, RFC 6598 (carrier NAT), RFC 4193, fec0::/10, and all that is not
+ * global. */
 bool ip_is_private(const struct ip_addr *ip);
 /** Addresses at which clouds serve secrets to whoever asks from the host. */
 bool ip_is_metadata_service(const struct ip_addr *ip);

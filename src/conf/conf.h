@@ -19,6 +19,8 @@
 #define CONF_MAX_TEXT 1024
 #define CONF_MAX_DISPATCHERS 64
 #define CONF_MAX_RANGES 32
+#define CONF_MAX_ADDRESSES 16
+#define CONF_TOS_KEEP 256
 
 enum conf_learning {
 	CONF_LEARNING_SAFE,
@@ -56,6 +58,18 @@ struct conf_network_list {
 	struct ip_network networks[CONF_MAX_RANGES];
 };
 
+/** An address of ours. */
+struct conf_address {
+	struct ip_addr ip;
+	struct ip_addr advertised; /* what others are told; unset: nothing else
+				    */
+};
+
+struct conf_address_list {
+	size_t count; /* 0: default */
+	struct conf_address addresses[CONF_MAX_ADDRESSES];
+};
+
 struct conf_port_range {
 	uint32_t first, end; /* even numbers up to 65536; the pairs are inside
 				[first, end) */
@@ -73,9 +87,9 @@ struct conf_tls {
 struct conf_relay {
 	struct conf_host_list dispatchers;
 	struct passport passport;
-	struct ip_addr relay_ip; /* unset: the address of the default route */
+	struct conf_address_list relay_ip; /* none: that of the default route */
 	bool auto_detect_interfaces;
-	struct ip_addr advertised_ip; /* unset: the one that is bound */
+	struct conf_address_list advertised_ip; /* none: those that are bound */
 	struct conf_port_range port_range;
 	enum log_level log_level;
 	uint64_t stream_timeout_us, on_hold_timeout_us, unanswered_timeout_us;
@@ -93,7 +107,7 @@ struct conf_relay {
 	enum conf_forwarding forwarding;
 	char forwarding_interfaces[CONF_MAX_TEXT];
 	uint64_t restart_grace_us;
-	unsigned tos;
+	unsigned tos;                  /* or CONF_TOS_KEEP */
 	char state_dir[CONF_MAX_TEXT]; /* absolute, or relative to the config
 					  folder */
 };

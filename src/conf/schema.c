@@ -52,17 +52,22 @@ const struct conf_key conf_keys[] = {
 	{"Relay", "passport", KEY_PASSPORT, AT(relay.passport),
 	 .fallback = "None",
 	 .doc = "What the subject of a dispatcher's certificate has to be."},
-	{"Relay", "relay_ip", KEY_IP, AT(relay.relay_ip), .fallback = "default",
-	 .doc = "The address that media ports are bound to; by default that of "
-		"the default route."},
-	{"Relay", "advertised_ip", KEY_IP, AT(relay.advertised_ip),
+	{"Relay", "relay_ip", KEY_LOCALS, AT(relay.relay_ip),
 	 .fallback = "default",
-	 .doc = "The address that the SIP proxy is told, when a 1:1 NAT stands "
-		"before the relay; by default the one that is bound."},
+	 .doc = "The addresses that media ports are bound to, IPv4 and IPv6; "
+		"by "
+		"default that of the default route. Several of one family are "
+		"used in turn. `ADVERTISED` is what the SIP proxy is told "
+		"instead, when a 1:1 NAT stands before that address."},
+	{"Relay", "advertised_ip", KEY_ADDRESSES, AT(relay.advertised_ip),
+	 .fallback = "default",
+	 .doc = "The same for addresses of `relay_ip` without `!`: one for all "
+		"of its family, or as many as `relay_ip` has of that family, "
+		"in the same order; by default those that are bound."},
 	{"Relay", "auto_detect_interfaces", KEY_BOOL,
-	 AT(relay.auto_detect_interfaces), .state = KEY_LATER, .fallback = "no",
-	 .doc = "Choose the local address of each call by the route to its "
-		"parties."},
+	 AT(relay.auto_detect_interfaces), .fallback = "no",
+	 .doc = "Take for each party the address that the route to it prefers; "
+		"those of `relay_ip` where no route is known."},
 	{"Relay", "port_range", KEY_PORT_RANGE, AT(relay.port_range),
 	 .fallback = "40000:60000",
 	 .doc = "The UDP ports for media, without LAST itself. A stream takes "
@@ -153,8 +158,10 @@ const struct conf_key conf_keys[] = {
 	{"Relay", "restart_grace", KEY_DURATION, AT(relay.restart_grace_us),
 	 .fallback = "30", .min = 2 * S, .max = 3600 * S,
 	 .doc = "How long the kernel goes on forwarding without a relay."},
-	{"Relay", "tos", KEY_NUMBER, AT(relay.tos), .fallback = "184",
-	 .max = 255, .doc = "The TOS byte of what is sent; 184 is DSCP EF."},
+	{"Relay", "tos", KEY_TOS, AT(relay.tos), .fallback = "184",
+	 .doc = "The TOS byte, or traffic class, of what is sent, but for its "
+		"last two bits, ECN: 184 is DSCP EF; `keep`: all of it as it "
+		"was received."},
 	{"Relay", "state_dir", KEY_TEXT, AT(relay.state_dir),
 	 .fallback = DEFAULT_STATE_DIR, .min = 1,
 	 .allowed = "a path, absolute or relative to the config folder",
@@ -364,8 +371,15 @@ static const char *type_allowed(enum key_type type)
 		       "first";
 	case KEY_ACCOUNTING:
 		return "any of database, radius and file, or nothing";
-	case KEY_IP:
-		return "an IP address, or default";
+	case KEY_ADDRESSES:
+		return "at most 16 IP addresses, separated by spaces or "
+		       "commas; or default";
+	case KEY_LOCALS:
+		return "at most 16 of an IP address or ADDRESS!ADVERTISED (of "
+		       "one family), separated by spaces or commas; or "
+		       "default";
+	case KEY_TOS:
+		return "a number in 0..255, or keep";
 	case KEY_LISTEN:
 		return "ADDRESS:PORT, ADDRESS or PORT, where ADDRESS is an IP "
 		       "address (IPv6 in brackets), localhost or any";

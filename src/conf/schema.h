@@ -20,7 +20,9 @@ enum key_type {
 	KEY_DATABASE,       /* char[]: holds a password, never shown */
 	KEY_ACCOUNTING,     /* char[] */
 	KEY_SECURITY_LEVEL, /* int */
-	KEY_IP,             /* struct ip_addr */
+	KEY_ADDRESSES,      /* struct conf_address_list */
+	KEY_LOCALS,         /* the same, each with what is advertised */
+	KEY_TOS,            /* unsigned, or CONF_TOS_KEEP */
 	KEY_LISTEN,         /* struct endpoint */
 	KEY_HOSTS,          /* struct conf_host_list */
 	KEY_NETWORKS,       /* struct conf_network_list */

@@ -174,14 +174,64 @@ static int parse_security_level(struct span text, int *ret)
 
 static int parse_ip(struct span text, struct ip_addr *ret)
 {
-	struct ip_addr ip = {0};
+	struct ip_addr ip;
 
-	if (!is_default(text)) {
-		if (ip_parse(text, &ip) < 0 || ip_is_unspecified(&ip) ||
-		    ip_is_multicast(&ip))
-			return -EINVAL;
-	}
+	if (ip_parse(text, &ip) < 0 || ip_is_unspecified(&ip) ||
+	    ip_is_multicast(&ip))
+		return -EINVAL;
 	*ret = ip;
+	return 0;
+}
+
+/* ADDRESS, or ADDRESS!ADVERTISED. */
+static int parse_local(struct span word, struct conf_address *ret)
+{
+	struct span bound;
+
+	*ret = (struct conf_address){0};
+	if (!span_cut(&word, '!', &bound))
+		return parse_ip(word, &ret->ip);
+	if (parse_ip(bound, &ret->ip) < 0 ||
+	    parse_ip(word, &ret->advertised) < 0 ||
+	    ret->ip.family != ret->advertised.family)
+		return -EINVAL;
+	return 0;
+}
+
+/* The same address twice is a slip of the pen, but for what is advertised. */
+static int parse_addresses(const struct conf_key *key, struct span text,
+			   struct conf_address_list *ret)
+{
+	struct conf_address_list list = {0};
+	struct span word;
+
+	if (is_default(text))
+		text = SPAN("");
+	while (next_word(&text, &word)) {
+		struct conf_address *next = &list.addresses[list.count];
+
+		if (list.count == CONF_MAX_ADDRESSES)
+			return -EINVAL;
+		if (key->type == KEY_LOCALS ? parse_local(word, next) < 0
+					    : parse_ip(word, &next->ip) < 0)
+			return -EINVAL;
+		for (size_t i = 0; key->type == KEY_LOCALS && i < list.count;
+		     i++)
+			if (ip_equal(&list.addresses[i].ip, &next->ip))
+				return -EINVAL;
+		list.count++;
+	}
+	*ret = list;
+	return 0;
+}
+
+static int parse_tos(struct span text, unsigned *ret)
+{
+	uint64_t value = CONF_TOS_KEEP;
+
+	if (!is_word(text, "keep") && span_to_u64(text, 255, &value) < 0)
+		return -EINVAL;
+	*ret = (unsigned)value;
 	return 0;
 }
 
@@ -380,8 +430,11 @@ int value_parse(const struct conf_key *key, struct span text, struct conf *conf)
 		return parse_accounting(key, text, member);
 	case KEY_SECURITY_LEVEL:
 		return parse_security_level(text, member);
-	case KEY_IP:
-		return parse_ip(text, member);
+	case KEY_ADDRESSES:
+	case KEY_LOCALS:
+		return parse_addresses(key, text, member);
+	case KEY_TOS:
+		return parse_tos(text, member);
 	case KEY_LISTEN:
 		return parse_listen(text, member);
 	case KEY_HOSTS:

@@ -57,6 +57,23 @@ static void print_ip(const struct ip_addr *ip, const char *none,
 	buf_add(out, span_of(ip_is_set(ip) ? ip_format(ip, text) : none));
 }
 
+static void print_addresses(const struct conf_address_list *list,
+			    struct buf *out)
+{
+	if (list->count == 0)
+		buf_add(out, SPAN("default"));
+	for (size_t i = 0; i < list->count; i++) {
+		const struct conf_address *address = &list->addresses[i];
+
+		buf_add(out, i > 0 ? SPAN(", ") : SPAN(""));
+		print_ip(&address->ip, "", out);
+		if (!ip_is_set(&address->advertised))
+			continue;
+		buf_char(out, '!');
+		print_ip(&address->advertised, "", out);
+	}
+}
+
 static void print_listen(const struct endpoint *at, struct buf *out)
 {
 	char text[ADDR_TEXT_SIZE];
@@ -144,8 +161,15 @@ void value_print(const struct conf_key *key, const struct conf *conf,
 		else
 			buf_printf(out, "%d", MEMBER(int));
 		break;
-	case KEY_IP:
-		print_ip(member, "default", out);
+	case KEY_ADDRESSES:
+	case KEY_LOCALS:
+		print_addresses(member, out);
+		break;
+	case KEY_TOS:
+		if (MEMBER(unsigned) == CONF_TOS_KEEP)
+			buf_add(out, SPAN("keep"));
+		else
+			buf_printf(out, "%u", MEMBER(unsigned));
 		break;
 	case KEY_LISTEN:
 		print_listen(member, out);

@@ -121,25 +121,6 @@ void learning_hear_from_engine(struct learning *l,
 		note_heard(l, &packet, heard->heard_us);
 }
 
-bool learning_is_denied(const struct learning_config *config,
-			const struct ip_addr *ip)
-{
-	for (size_t i = 0; i < config->denied_count; i++)
-		if (ip_network_contains(&config->denied[i], ip))
-			return true;
-	return false;
-}
-
-/* No packet goes there, whatever comes from there. */
-static bool is_refused(const struct learning_config *config,
-		       const struct ip_addr *ip, bool local_is_loopback)
-{
-	return !ip_is_set(ip) || ip_is_unspecified(ip) || ip_is_multicast(ip) ||
-	       ip_is_link_local(ip) || ip_is_metadata_service(ip) ||
-	       (ip_is_loopback(ip) && !local_is_loopback) ||
-	       learning_is_denied(config, ip);
-}
-
 static bool is_replaced(const struct learning *l, const struct endpoint *source)
 {
 	for (size_t i = 0; i < LEARNING_REPLACED; i++)
@@ -240,8 +221,8 @@ enum learning_rank learning_rank_of(const struct learning *l,
 				    const struct learning_facts *facts,
 				    const struct endpoint *source)
 {
-	if (source->port == 0 ||
-	    is_refused(facts->config, &source->ip, facts->local_is_loopback))
+	if (source->port == 0 || learning_is_refused(facts->config, &source->ip,
+						     facts->local_is_loopback))
 		return RANK_NONE;
 	return rank_of(l, facts, source);
 }
@@ -505,8 +486,8 @@ struct learning_decision learning_judge(struct learning *l,
 		return (struct learning_decision){LEARNING_HEAR, RULE_NONE,
 						  DROP_COUNT};
 	forget_silent_rtcp(l, facts->config, facts->now_us);
-	if (source->port == 0 ||
-	    is_refused(facts->config, &source->ip, facts->local_is_loopback))
+	if (source->port == 0 || learning_is_refused(facts->config, &source->ip,
+						     facts->local_is_loopback))
 		return drop(DROP_NOT_THE_REMOTE);
 
 	decision = decide(l, facts, source, packet);
@@ -565,44 +546,4 @@ learning_destination(struct learning *l, const struct learning_config *config,
 	if (is_set(&l->remote))
 		return &l->remote;
 	return sdp_usable ? sdp : NULL;
-}
-
-/* The same call again, or another one of ours, is always to be reached: of two
- * that wait for each other's first packet neither would send. */
-static bool is_own_port(const struct learning_config *config,
-			const struct endpoint *sdp, const struct ip_addr *local)
-{
-	return ip_equal(&sdp->ip, local) && sdp->port >= config->own_first &&
-	       sdp->port < config->own_end;
-}
-
-bool learning_sdp_is_usable(const struct learning_config *config,
-			    const struct endpoint *sdp,
-			    const struct ip_addr *local)
-{
-	if (sdp->port == 0 || sdp->ip.family != local->family ||
-	    is_refused(config, &sdp->ip, ip_is_loopback(local)))
-		return false;
-	if (!ip_is_private(&sdp->ip) || ip_is_loopback(&sdp->ip) ||
-	    is_own_port(config, sdp, local))
-		return true;
-	for (size_t i = 0; i < config->range_count; i++)
-		if (ip_network_contains(&config->ranges[i], &sdp->ip))
-			return true;
-	return false;
-}
-
-struct endpoint learning_component_sdp(const struct endpoint *sdp,
-				       enum component component)
-{
-	struct endpoint ep = *sdp;
-
-	if (ep.port == 0 || !ip_is_set(&ep.ip) || ip_is_unspecified(&ep.ip))
-		return (struct endpoint){0};
-	if (component == COMPONENT_RTP)
-		return ep;
-	if (ep.port == UINT16_MAX)
-		return (struct endpoint){0};
-	ep.port++;
-	return ep;
 }

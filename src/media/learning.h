@@ -234,6 +234,10 @@ bool learning_set_remote(struct learning *l, const struct learning_facts *facts,
 bool learning_is_denied(const struct learning_config *config,
 			const struct ip_addr *ip);
 
+/** No packet goes there, and nothing is believed that comes from there. */
+bool learning_is_refused(const struct learning_config *config,
+			 const struct ip_addr *ip, bool local_is_loopback);
+
 /** Does this packet show nothing of the party: neither an address in the SDP
  * nor an IP address that is known, nor the SSRC of its remote? */
 bool learning_is_stranger(const struct learning *l,

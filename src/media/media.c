@@ -67,6 +67,7 @@ static int start_workers(struct media *media, const struct media_limits *limits)
 		w->learning = &media->learning;
 		w->packet_rate = limit_rate_of(limits->packets);
 		w->byte_rate = limit_rate_of(limits->bytes);
+		w->keeps_tos = media->engine_config.keeps_tos;
 		w->done = &media->done;
 		w->done_fd = media->done_fd;
 		err = worker_start(w, i);
@@ -330,11 +331,13 @@ int media_port_pair_open(struct media *media, const struct ip_addr *ip,
 
 	if (rtp == 0 || rtp % 2 != 0 || !ip_is_set(ip))
 		return -EINVAL;
-	rtp_fd = media_socket_open(&local, media->engine_config.tos);
+	rtp_fd = media_socket_open(&local, media->engine_config.tos,
+				   media->engine_config.keeps_tos);
 	if (rtp_fd < 0)
 		return rtp_fd;
 	local.port++;
-	rtcp_fd = media_socket_open(&local, media->engine_config.tos);
+	rtcp_fd = media_socket_open(&local, media->engine_config.tos,
+				    media->engine_config.keeps_tos);
 	if (rtcp_fd < 0) {
 		close(rtp_fd);
 		return rtcp_fd;

@@ -64,9 +64,12 @@ struct media_engine_config {
 	enum media_forwarding forwarding;
 	/* names, by spaces or commas, "": all but lo; lives as long as media */
 	const char *interfaces;
-	struct ip_addr local; /* tells relays of one host apart, as ports do */
+	struct ip_addr local; /* the first of ours; tells relays of one host
+				 apart, as ports do */
+	bool is_loopback;     /* all of ours are */
 	uint32_t port_first, port_end;
 	unsigned tos;      /* TOS byte, or traffic class, of what is sent */
+	bool keeps_tos;    /* not that, but as it was received */
 	uint64_t lease_us; /* for so long it goes on without us */
 };
 

@@ -1,17 +1,13 @@
 #include "media/path.h"
 
-#include <errno.h>
-#include <linux/sock_diag.h>
-
 #include "media/port_ice.h"
+#include "media/receive.h"
 #include "media/send.h"
+#include "media/socket.h"
 
 #define UDP_HEADER_LEN 8
 #define IP4_HEADER_LEN 20
 #define IP6_HEADER_LEN 40
-
-/* Lone packets that are still received as a batch after a burst. */
-#define BURST_TAIL 4
 
 /** One batch from one socket on its way to the other party. */
 struct pass {
@@ -33,96 +29,6 @@ struct arrival {
 	void *data;
 	size_t len;
 };
-
-void path_init_batch(struct batch *b)
-{
-	for (unsigned i = 0; i < BATCH_MAX; i++) {
-		b->in_iov[i].iov_base = b->slots + (size_t)i * BATCH_SLOT;
-		b->in_iov[i].iov_len = BATCH_SLOT;
-		b->in[i].msg_hdr.msg_iov = &b->in_iov[i];
-		b->in[i].msg_hdr.msg_iovlen = 1;
-		b->in[i].msg_hdr.msg_name = &b->sources[i];
-		b->in[i].msg_hdr.msg_namelen = sizeof(b->sources[i]);
-		b->out[i].msg_hdr.msg_iov = &b->out_iov[i];
-		b->out[i].msg_hdr.msg_iovlen = 1;
-	}
-}
-
-/* ---- receive a batch ---- */
-
-/* How many the socket has dropped since it was made. With each packet, by
- * SO_RXQ_OVFL, the same number costs a twentieth of all that a packet does. */
-static void note_receive_drops(struct worker *w, struct port *from)
-{
-	uint32_t info[SK_MEMINFO_VARS] = {0};
-	socklen_t size = sizeof(info);
-	uint32_t dropped;
-
-	if (getsockopt(from->fd, SOL_SOCKET, SO_MEMINFO, info, &size) < 0)
-		return;
-	dropped = info[SK_MEMINFO_DROPS];
-	if (dropped != from->rxq_dropped)
-		worker_count_drop(w, from, DROP_RECEIVE_FULL,
-				  dropped - from->rxq_dropped);
-	from->rxq_dropped = dropped;
-}
-
-static unsigned receive_one(struct worker *w, struct port *from)
-{
-	struct batch *b = &w->batch;
-	socklen_t size = sizeof(b->sources[0]);
-	ssize_t len;
-
-	do {
-		len = recvfrom(from->fd, b->in_iov[0].iov_base, BATCH_SLOT,
-			       MSG_DONTWAIT, (struct sockaddr *)&b->sources[0],
-			       &size);
-	} while (len < 0 && errno == EINTR);
-	if (len < 0)
-		return 0;
-	b->in[0].msg_len = (unsigned)len;
-	return 1;
-}
-
-static unsigned receive_many(struct worker *w, struct port *from)
-{
-	struct batch *b = &w->batch;
-	int count;
-
-	do {
-		count = recvmmsg(from->fd, b->in, BATCH_MAX, MSG_DONTWAIT,
-				 NULL);
-	} while (count < 0 && errno == EINTR);
-	if (count <= 0)
-		return 0;
-
-	for (int i = 0; i < count; i++)
-		b->in[i].msg_hdr.msg_namelen = sizeof(b->sources[i]);
-	return (unsigned)count;
-}
-
-/* A phone sends a packet every 20 ms: then recvfrom() is cheaper than
- * recvmmsg() by a tenth. A port that has something in two turns of the loop
- * running is in a burst. Only then can its socket have dropped packets: that is
- * looked at when a batch was full, and when the burst is over. */
-static unsigned receive_batch(struct worker *w, struct port *from)
-{
-	unsigned count;
-
-	if (from->served_turn + 1 == w->turn)
-		from->burst = BURST_TAIL;
-	from->served_turn = w->turn;
-	if (from->burst == 0)
-		return receive_one(w, from);
-	count = receive_many(w, from);
-	if (count > 1)
-		from->burst = BURST_TAIL;
-	else if (count == 1)
-		from->burst--;
-	if (count == BATCH_MAX || from->burst == 0)
-		note_receive_drops(w, from);
-	return count;
-}
 
 /* ---- classify ---- */
 
@@ -383,240 +289,251 @@ static bool judge_ice_media(struct pass *pass, const struct arrival *a)
 }
 
 /* Others than the remote are worth a look now and then: a flood of them
-	 * has to cost less than that, and to keep nobody from being heard whom
-	 * the party's SDP or signalling names, or who goes on with its SSRC. */
-	static bool is_flood(struct pass * pass,
-			     const struct learning_facts *facts,
-			     const struct arrival *a)
-	{
-		struct port *from = pass->from;
-		const struct limit_source who = {
-			.source = &a->source,
-			.is_known = !learning_is_stranger(
-				&from->learning, facts, &a->source, &a->facts),
-			.is_stun = a->facts.kind == PACKET_STUN,
-			.is_wanted = !ip_is_set(&from->learning.remote.ip),
-		};
+ * has to cost less than that, and to keep nobody from being heard whom
+ * the party's SDP or signalling names, or who goes on with its SSRC. */
+static bool is_flood(struct pass *pass, const struct learning_facts *facts,
+		     const struct arrival *a)
+{
+	struct port *from = pass->from;
+	const struct limit_source who = {
+		.source = &a->source,
+		.is_known = !learning_is_stranger(&from->learning, facts,
+						  &a->source, &a->facts),
+		.is_stun = a->facts.kind == PACKET_STUN,
+		.is_wanted = !ip_is_set(&from->learning.remote.ip),
+	};
 
-		if (!from->others)
-			from->others = calloc(1, sizeof(*from->others));
-		return !from->others ||
-		       !limit_take(from->others, &who, pass->worker->now_us);
+	if (!from->others)
+		from->others = calloc(1, sizeof(*from->others));
+	return !from->others ||
+	       !limit_take(from->others, &who, pass->worker->now_us);
+}
+
+static void judge(struct pass *pass, struct arrival *a)
+{
+	struct worker *w = pass->worker;
+	struct learning_known known[STREAM_KNOWN_MAX];
+	struct learning_facts facts =
+		media_stream_facts(pass->from, w->learning, known, w->now_us);
+	struct learning_decision d;
+
+	if (is_flood(pass, &facts, a)) {
+		pass->drops[DROP_FLOOD]++;
+		return;
 	}
-
-	static void judge(struct pass * pass, struct arrival * a)
-	{
-		struct worker *w = pass->worker;
-		struct learning_known known[STREAM_KNOWN_MAX];
-		struct learning_facts facts = media_stream_facts(
-			pass->from, w->learning, known, w->now_us);
-		struct learning_decision d;
-
-		if (is_flood(pass, &facts, a)) {
-			pass->drops[DROP_FLOOD]++;
-			return;
-		}
-		pass->silent_since_us = pass->from->learning.heard_us;
-		d = learning_judge(&pass->from->learning, &facts, &a->source,
-				   &a->facts);
-		switch (d.verdict) {
-		case LEARNING_CONFIRM:
-			settled(pass);
-			/* fall through */
-		case LEARNING_HEAR:
-			note_media(pass, &a->facts, w->now_us);
-			/* fall through */
-		case LEARNING_PASS:
-			forward(pass, a->data, a->len);
-			break;
-		case LEARNING_HOLD:
-			hold(pass, a);
-			break;
-		case LEARNING_DROP:
-			pass->drops[d.drop]++;
-			tell_refused(pass, HISTORY_REFUSED, d.drop, &a->source,
-				     1);
-			break;
-		}
-	}
-
-	static void look_up(struct pass * pass, struct arrival * a)
-	{
-		struct worker *w = pass->worker;
-
-		if (!pass->from->stream->settings.forwarding) {
-			pass->drops[DROP_NOT_FORWARDING]++;
-			return;
-		}
-		if (a->facts.kind == PACKET_STUN &&
-		    pass->from->stream->settings.ice) {
-			judge_ice_stun(pass, a);
-			return;
-		}
-		if (!learning_hear(&pass->from->learning, w->learning,
-				   &a->source, &a->facts, w->now_us)) {
-			if (!pass->from->stream->settings.ice ||
-			    !judge_ice_media(pass, a))
-				judge(pass, a);
-			return;
-		}
+	pass->silent_since_us = pass->from->learning.heard_us;
+	d = learning_judge(&pass->from->learning, &facts, &a->source,
+			   &a->facts);
+	switch (d.verdict) {
+	case LEARNING_CONFIRM:
+		settled(pass);
+		/* fall through */
+	case LEARNING_HEAR:
 		note_media(pass, &a->facts, w->now_us);
+		/* fall through */
+	case LEARNING_PASS:
 		forward(pass, a->data, a->len);
+		break;
+	case LEARNING_HOLD:
+		hold(pass, a);
+		break;
+	case LEARNING_DROP:
+		pass->drops[d.drop]++;
+		tell_refused(pass, HISTORY_REFUSED, d.drop, &a->source, 1);
+		break;
 	}
+}
 
-	/* ---- account ---- */
+/* Like the packet's is from now on that of what is sent. It stays the same for
+ * most of a call. */
+static void keep_tos(struct pass *pass, unsigned i)
+{
+	struct msghdr *msg = &pass->worker->batch.in[i].msg_hdr;
+	uint8_t tos = (uint8_t)media_socket_received_tos(msg);
+	struct port *to = pass->to;
 
-	/* Learning forgets an RTCP remote by itself when it is asked after a
-	 * silence.
-	 */
-	static void show_forgotten(const struct worker *w, struct port *port)
-	{
-		if (!port->shows_remote || ip_is_set(&port->learning.remote.ip))
-			return;
-		history_decided(&port->history, HISTORY_FORGOTTEN,
-				/* reason= */ 0, NULL,
-				media_history_ms(port, w->now_us), 0);
-		media_port_show_remote(port);
+	msg->msg_controllen = MEDIA_SOCKET_CONTROL; /* for the next batch */
+	if (tos == to->tos)
+		return;
+	outbox_send(&pass->out);
+	(void)media_socket_set_tos(to->fd, to->stream->local[to->party].family,
+				   tos);
+	to->tos = tos;
+}
+
+static void look_up(struct pass *pass, struct arrival *a)
+{
+	struct worker *w = pass->worker;
+
+	if (!pass->from->stream->settings.forwarding) {
+		pass->drops[DROP_NOT_FORWARDING]++;
+		return;
 	}
+	if (a->facts.kind == PACKET_STUN && pass->from->stream->settings.ice) {
+		judge_ice_stun(pass, a);
+		return;
+	}
+	if (!learning_hear(&pass->from->learning, w->learning, &a->source,
+			   &a->facts, w->now_us)) {
+		if (!pass->from->stream->settings.ice ||
+		    !judge_ice_media(pass, a))
+			judge(pass, a);
+		return;
+	}
+	note_media(pass, &a->facts, w->now_us);
+	forward(pass, a->data, a->len);
+}
 
-	static void account(struct pass * pass)
-	{
-		struct port *from = pass->from;
-		struct shown_counters *shown = &from->shown;
-		struct worker *w = pass->worker;
+/* ---- account ---- */
 
-		if (pass->out.packets > 0) {
-			limit_use(&from->packet_limit, &w->packet_rate,
-				  w->now_us, pass->out.packets);
-			limit_use(&from->byte_limit, &w->byte_rate, w->now_us,
-				  pass->out.bytes);
-			count_up(&shown->packets, pass->out.packets);
-			count_up(&shown->bytes, pass->out.bytes);
-			count_up(&w->packets, pass->out.packets);
-			count_up(&w->bytes, pass->out.bytes);
-		}
-		if (pass->had_media) {
-			if (count_read(&shown->first_media_us) == 0)
-				atomic_store_explicit(&shown->first_media_us,
-						      pass->first_media_us,
-						      memory_order_relaxed);
-			atomic_store_explicit(&shown->last_media_us, w->now_us,
+/* Learning forgets an RTCP remote by itself when it is asked after a
+ * silence.
+ */
+static void show_forgotten(const struct worker *w, struct port *port)
+{
+	if (!port->shows_remote || ip_is_set(&port->learning.remote.ip))
+		return;
+	history_decided(&port->history, HISTORY_FORGOTTEN,
+			/* reason= */ 0, NULL,
+			media_history_ms(port, w->now_us), 0);
+	media_port_show_remote(port);
+}
+
+static void account(struct pass *pass)
+{
+	struct port *from = pass->from;
+	struct shown_counters *shown = &from->shown;
+	struct worker *w = pass->worker;
+
+	if (pass->out.packets > 0) {
+		limit_use(&from->packet_limit, &w->packet_rate, w->now_us,
+			  pass->out.packets);
+		limit_use(&from->byte_limit, &w->byte_rate, w->now_us,
+			  pass->out.bytes);
+		count_up(&shown->packets, pass->out.packets);
+		count_up(&shown->bytes, pass->out.bytes);
+		count_up(&w->packets, pass->out.packets);
+		count_up(&w->bytes, pass->out.bytes);
+	}
+	if (pass->had_media) {
+		if (count_read(&shown->first_media_us) == 0)
+			atomic_store_explicit(&shown->first_media_us,
+					      pass->first_media_us,
 					      memory_order_relaxed);
-		}
-		if (pass->payload_type >= 0)
-			atomic_store_explicit(&shown->payload_type,
-					      pass->payload_type,
-					      memory_order_relaxed);
-		pass->drops[DROP_SEND_FULL] += pass->out.full;
-		pass->drops[DROP_SEND_FAILED] += pass->out.failed;
-		for (enum media_drop why = 0; why < DROP_COUNT; why++) {
-			if (pass->drops[why] == 0)
-				continue;
-			worker_count_drop(w, from, why, pass->drops[why]);
-			tell_dropped(pass, why);
-		}
-		if (pass->drops[DROP_OVER_LIMIT] > 0)
-			from->limited_until_us = w->now_us + LIMIT_HOLD_US;
-		show_forgotten(w, from);
-		show_forgotten(w, pass->to);
+		atomic_store_explicit(&shown->last_media_us, w->now_us,
+				      memory_order_relaxed);
 	}
+	if (pass->payload_type >= 0)
+		atomic_store_explicit(&shown->payload_type, pass->payload_type,
+				      memory_order_relaxed);
+	pass->drops[DROP_SEND_FULL] += pass->out.full;
+	pass->drops[DROP_SEND_FAILED] += pass->out.failed;
+	for (enum media_drop why = 0; why < DROP_COUNT; why++) {
+		if (pass->drops[why] == 0)
+			continue;
+		worker_count_drop(w, from, why, pass->drops[why]);
+		tell_dropped(pass, why);
+	}
+	if (pass->drops[DROP_OVER_LIMIT] > 0)
+		from->limited_until_us = w->now_us + LIMIT_HOLD_US;
+	show_forgotten(w, from);
+	show_forgotten(w, pass->to);
+}
 
-	static void start_pass(struct pass * pass, struct worker * w,
-			       struct port * from)
-	{
-		struct media_stream *stream = from->stream;
-		struct port *to = media_port_other(from);
+static void start_pass(struct pass *pass, struct worker *w, struct port *from)
+{
+	struct media_stream *stream = from->stream;
+	struct port *to = media_port_other(from);
 
-		if (latch_version(&stream->settings_latch) != stream->applied)
-			media_stream_apply_settings(stream);
-		flow_sync(w, stream);
-		*pass = (struct pass){
-			.worker = w,
-			.from = from,
+	if (latch_version(&stream->settings_latch) != stream->applied)
+		media_stream_apply_settings(stream);
+	flow_sync(w, stream);
+	*pass = (struct pass){
+		.worker = w,
+		.from = from,
+		.to = to,
+		.no_way = DROP_NO_DESTINATION,
+		.payload_type = -1,
+		.out = {.worker = w,
 			.to = to,
-			.no_way = DROP_NO_DESTINATION,
-			.payload_type = -1,
-			.out = {.worker = w,
-				.to = to,
-				.header_len =
-					UDP_HEADER_LEN +
-					(stream->local[from->party].family ==
-							 AF_INET
-						 ? IP4_HEADER_LEN
-						 : IP6_HEADER_LEN)},
-		};
-		set_destination(pass);
+			.header_len =
+				UDP_HEADER_LEN +
+				(stream->local[from->party].family == AF_INET
+					 ? IP4_HEADER_LEN
+					 : IP6_HEADER_LEN)},
+	};
+	set_destination(pass);
+}
+
+unsigned path_serve(struct worker *w, struct port *from)
+{
+	unsigned count = receive_batch(w, from);
+	struct pass pass;
+
+	if (count == 0)
+		return 0;
+	start_pass(&pass, w, from);
+	if (w->now_us >= from->learning.heard_us + HISTORY_SILENCE_US)
+		tell_silence(w, from);
+	media_stream_join_session(from->stream);
+	for (unsigned i = 0; i < count; i++) {
+		struct arrival a = classify(from, &w->batch, i);
+
+		if (w->keeps_tos)
+			keep_tos(&pass, i);
+		look_up(&pass, &a);
 	}
+	outbox_send(&pass.out);
+	account(&pass);
+	flow_consider(w, from);
+	return count;
+}
 
-	unsigned path_serve(struct worker * w, struct port * from)
-	{
-		unsigned count = receive_batch(w, from);
-		struct pass pass;
+bool path_drain(struct worker *w, struct port *from)
+{
+	from->burst = RECEIVE_BURST_TAIL;
+	return path_serve(w, from) == 0;
+}
 
-		if (count == 0)
-			return 0;
-		start_pass(&pass, w, from);
-		if (w->now_us >= from->learning.heard_us + HISTORY_SILENCE_US)
-			tell_silence(w, from);
-		media_stream_join_session(from->stream);
-		for (unsigned i = 0; i < count; i++) {
-			struct arrival a = classify(from, &w->batch, i);
+void path_forget(struct worker *w, struct port *port)
+{
+	(void)learning_destination(&port->learning, w->learning, &port->sdp,
+				   port->sdp_usable, w->now_us);
+	show_forgotten(w, port);
+}
 
-			look_up(&pass, &a);
+void path_settle(struct worker *w, struct port *from)
+{
+	struct learning_known known[STREAM_KNOWN_MAX];
+	struct learning_facts facts;
+	struct pass pass;
+
+	start_pass(&pass, w, from);
+	facts = media_stream_facts(from, w->learning, known, w->now_us);
+	if (from->stream->settings.forwarding &&
+	    learning_tick(&from->learning, &facts))
+		settled(&pass);
+	drop_held_of_others(&pass);
+	account(&pass);
+	if (learning_is_waiting(&from->learning))
+		worker_arm(w, from);
+}
+
+void path_finish(struct worker *w, struct media_stream *stream)
+{
+	for (unsigned party = 0; party < PARTY_COUNT; party++)
+		for (unsigned i = 0; i < COMPONENT_COUNT; i++) {
+			(void)path_drain(w, &stream->ports[party][i]);
 		}
-		outbox_send(&pass.out);
-		account(&pass);
-		flow_consider(w, from);
-		return count;
-	}
+	for (unsigned party = 0; party < PARTY_COUNT; party++)
+		for (unsigned i = 0; i < COMPONENT_COUNT; i++) {
+			struct port *c = &stream->ports[party][i];
+			unsigned dropped = held_clear(&c->held, &w->held);
 
-	bool path_drain(struct worker * w, struct port * from)
-	{
-		from->burst = BURST_TAIL;
-		return path_serve(w, from) == 0;
-	}
-
-	void path_forget(struct worker * w, struct port * port)
-	{
-		(void)learning_destination(&port->learning, w->learning,
-					   &port->sdp, port->sdp_usable,
-					   w->now_us);
-		show_forgotten(w, port);
-	}
-
-	void path_settle(struct worker * w, struct port * from)
-	{
-		struct learning_known known[STREAM_KNOWN_MAX];
-		struct learning_facts facts;
-		struct pass pass;
-
-		start_pass(&pass, w, from);
-		facts = media_stream_facts(from, w->learning, known, w->now_us);
-		if (from->stream->settings.forwarding &&
-		    learning_tick(&from->learning, &facts))
-			settled(&pass);
-		drop_held_of_others(&pass);
-		account(&pass);
-		if (learning_is_waiting(&from->learning))
-			worker_arm(w, from);
-	}
-
-	void path_finish(struct worker * w, struct media_stream * stream)
-	{
-		for (unsigned party = 0; party < PARTY_COUNT; party++)
-			for (unsigned i = 0; i < COMPONENT_COUNT; i++) {
-				(void)path_drain(w, &stream->ports[party][i]);
-			}
-		for (unsigned party = 0; party < PARTY_COUNT; party++)
-			for (unsigned i = 0; i < COMPONENT_COUNT; i++) {
-				struct port *c = &stream->ports[party][i];
-				unsigned dropped =
-					held_clear(&c->held, &w->held);
-
-				note_receive_drops(w, c);
-				if (dropped > 0)
-					worker_count_drop(w, c, DROP_NOT_PROVED,
-							  dropped);
-				list_del(&c->timer);
-			}
-	}
+			receive_note_drops(w, c);
+			if (dropped > 0)
+				worker_count_drop(w, c, DROP_NOT_PROVED,
+						  dropped);
+			list_del(&c->timer);
+		}
+}

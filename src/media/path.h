@@ -26,6 +26,3 @@ void path_settle(struct worker *worker, struct port *from);
  * socket; what candidates sent is dropped.
  */
 void path_finish(struct worker *worker, struct media_stream *stream);
-
-/** Set up the message headers, once. */
-void path_init_batch(struct batch *batch);

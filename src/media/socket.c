@@ -1,16 +1,19 @@
 #include "media/socket.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 
+/* Of the TOS byte. We know nothing of the path's congestion (RFC 3168). */
+#define ECN_BITS 3u
 /* For bursts, of video mostly. Memory only while they wait; the kernel caps it
  * at net.core.rmem_max. */
 #define RECEIVE_BUFFER_BYTES (512 * 1024)
 
-static int set_tos(int fd, int family, unsigned tos)
+int media_socket_set_tos(int fd, int family, unsigned tos)
 {
 	const int value = (int)tos;
 	int r = family == AF_INET6 ? setsockopt(fd, IPPROTO_IPV6, IPV6_TCLASS,
@@ -21,7 +24,37 @@ static int set_tos(int fd, int family, unsigned tos)
 	return r < 0 ? -errno : 0;
 }
 
-static int set_options(int fd, int family, unsigned tos)
+/* The TOS byte of each packet comes with it. */
+static int receive_tos(int fd, int family)
+{
+	const int on = 1;
+	int r = family == AF_INET6
+			? setsockopt(fd, IPPROTO_IPV6, IPV6_RECVTCLASS, &on,
+				     sizeof(on))
+			: setsockopt(fd, IPPROTO_IP, IP_RECVTOS, &on,
+				     sizeof(on));
+
+	return r < 0 ? -errno : 0;
+}
+
+unsigned media_socket_received_tos(struct msghdr *msg)
+{
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c;
+	     c = CMSG_NXTHDR(msg, c)) {
+		int value = 0;
+
+		if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TOS)
+			return *CMSG_DATA(c);
+		if (c->cmsg_level != IPPROTO_IPV6 ||
+		    c->cmsg_type != IPV6_TCLASS)
+			continue;
+		memcpy(&value, CMSG_DATA(c), sizeof(value));
+		return (unsigned)value & 0xff;
+	}
+	return 0;
+}
+
+static int set_options(int fd, int family, unsigned tos, bool keeps_tos)
 {
 	const int on = 1;
 	const int bytes = RECEIVE_BUFFER_BYTES;
@@ -30,14 +63,16 @@ static int set_options(int fd, int family, unsigned tos)
 	if (family == AF_INET6 &&
 	    setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) < 0)
 		return -errno;
-	if (set_tos(fd, family, tos) < 0)
+	if (keeps_tos ? receive_tos(fd, family) < 0
+		      : media_socket_set_tos(fd, family, tos & ~ECN_BITS) < 0)
 		return -errno;
 	/* A smaller buffer than wished for is no reason to fail. */
 	(void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
 	return 0;
 }
 
-int media_socket_open(const struct endpoint *local, unsigned tos)
+int media_socket_open(const struct endpoint *local, unsigned tos,
+		      bool keeps_tos)
 {
 	struct sockaddr_storage address;
 	socklen_t len = endpoint_to_sockaddr(local, &address);
@@ -48,7 +83,7 @@ int media_socket_open(const struct endpoint *local, unsigned tos)
 
 	if (fd < 0)
 		return -errno;
-	err = set_options(fd, local->ip.family, tos);
+	err = set_options(fd, local->ip.family, tos, keeps_tos);
 	if (err < 0)
 		return err;
 	if (bind(fd, (struct sockaddr *)&address, len) < 0)

@@ -64,6 +64,7 @@ struct port {
 	uint8_t burst;        /* expect more than one packet at a time */
 	bool sdp_usable;
 	bool refuses_segments; /* sends nothing by UDP_SEGMENT */
+	uint8_t tos;           /* with keeps_tos: what it sends with */
 	struct endpoint sdp;   /* of this component */
 	struct learning learning;
 	struct held held;

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/thread.h"
 #include "media/path.h"
+#include "media/receive.h"
 
 #define EVENTS_MAX 64
 #define STACK_BYTES (512u * 1024)
@@ -313,7 +314,7 @@ int worker_start(struct worker *w, unsigned index)
 	w->batch.slots = slots;
 	/* Small packets touch one page of each slot, not a huge one. */
 	madvise(slots, (size_t)BATCH_MAX * BATCH_SLOT, MADV_NOHUGEPAGE);
-	path_init_batch(&w->batch);
+	receive_init_batch(&w->batch, w->keeps_tos);
 
 	err = open_fds(w);
 	if (err < 0)

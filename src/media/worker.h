@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#include "media/socket.h"
 #include "media/stream.h"
 
 /** Packets that are received and sent at once. A socket has one batch in each
@@ -42,6 +43,9 @@ struct batch {
 	struct mmsghdr in[BATCH_MAX], out[BATCH_MAX];
 	struct iovec in_iov[BATCH_MAX], out_iov[BATCH_MAX];
 	union source_addr sources[BATCH_MAX];
+	/* Only with keeps_tos: */
+	_Alignas(struct cmsghdr)
+		uint8_t control[BATCH_MAX][MEDIA_SOCKET_CONTROL];
 };
 
 struct worker {
@@ -49,6 +53,7 @@ struct worker {
 	struct media *media;
 	const struct learning_config *learning;
 	struct limit_rate packet_rate, byte_rate; /* of one port's remote */
+	bool keeps_tos;
 	struct queue *done; /* closed streams, to the control thread */
 	int done_fd;        /* eventfd, to wake it */
 	int epoll_fd, wake_fd;

@@ -1,9 +1,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
-#include <sys/socket.h>
 
-#include "base/cleanup.h"
 #include "base/log.h"
 #include "net/service.h"
 #include "relay/relay.h"
@@ -43,44 +41,4 @@ uint32_t relay_usable_port_end(const struct conf_relay *conf)
 		    allowed, fit / PAIRS_PER_CALL, pairs / PAIRS_PER_CALL, fit,
 		    pairs, wanted);
 	return conf->port_range.first + 2 * (uint32_t)fit;
-}
-
-static int try_to_bind(const struct ip_addr *ip)
-{
-	CLEANUP(closep)
-	int fd = socket(ip->family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	struct endpoint any_port = {.ip = *ip};
-	struct sockaddr_storage address;
-	socklen_t len = endpoint_to_sockaddr(&any_port, &address);
-
-	if (fd < 0 || bind(fd, (const struct sockaddr *)&address, len) < 0)
-		return -errno;
-	return 0;
-}
-
-int relay_find_address(const struct conf_relay *conf, struct ip_addr *ret)
-{
-	struct ip_addr ip = conf->relay_ip;
-	char text[ADDR_TEXT_SIZE];
-	int r;
-
-	if (!ip_is_set(&ip)) {
-		r = net_default_address(&ip);
-		if (r < 0) {
-			log_error("there is no default route to take the "
-				  "address of: "
-				  "set relay_ip in [Relay]");
-			return r;
-		}
-	}
-	r = try_to_bind(&ip);
-	if (r < 0) {
-		log_error("relay_ip %s cannot be used: %s",
-			  ip_format(&ip, text),
-			  r == -EADDRNOTAVAIL ? "this host has no such address"
-					      : strerror(-r));
-		return r;
-	}
-	*ret = ip;
-	return 0;
 }

@@ -59,6 +59,7 @@ static void tick(void *arg)
 	struct relay *relay = arg;
 	struct session_time now = relay_time(relay);
 
+	relay_check_addresses(relay);
 	sessions_tick(relay->sessions, &now);
 	leave_if_empty(relay);
 }
@@ -133,6 +134,14 @@ static void warn_without_engine(const struct relay *relay)
 			    status.reason);
 }
 
+static bool all_loopback(const struct relay_addresses *locals)
+{
+	for (size_t i = 0; i < locals->count; i++)
+		if (!ip_is_loopback(&locals->list[i].local.ip))
+			return false;
+	return true;
+}
+
 static int start_media(struct relay *relay)
 {
 	const struct conf_relay *conf = relay->conf;
@@ -158,10 +167,12 @@ static int start_media(struct relay *relay)
 				.forwarding =
 					(enum media_forwarding)conf->forwarding,
 				.interfaces = conf->forwarding_interfaces,
-				.local = relay->ip,
+				.local = relay->locals.list[0].local.ip,
+				.is_loopback = all_loopback(&relay->locals),
 				.port_first = conf->port_range.first,
 				.port_end = conf->port_range.end,
-				.tos = conf->tos,
+				.tos = conf->tos & 0xff,
+				.keeps_tos = conf->tos == CONF_TOS_KEEP,
 				.lease_us = conf->restart_grace_us,
 			},
 	};
@@ -206,8 +217,7 @@ static int start_sessions(struct relay *relay)
 	const struct session_handlers handlers = {
 		.expired = relay_session_expired};
 	struct sessions_config config = {
-		.local_ip = relay->ip,
-		.advertised_ip = conf->advertised_ip,
+		.addresses = relay->addresses,
 		.port_first = conf->port_range.first,
 		.port_end = relay_usable_port_end(conf),
 		.port_rest_us = conf->port_rest_us,
@@ -297,7 +307,8 @@ static int relay_start(struct relay *relay)
 		return r;
 	relay->started_us = loop_now_us(relay->loop);
 	relay_open_store(relay);
-	if ((r = start_media(relay)) < 0 || (r = start_sessions(relay)) < 0 ||
+	if ((r = relay_open_addresses(relay)) < 0 ||
+	    (r = start_media(relay)) < 0 || (r = start_sessions(relay)) < 0 ||
 	    (r = start_timers(relay)) < 0 || (r = start_links(relay)) < 0 ||
 	    (r = start_api(relay)) < 0)
 		return r;
@@ -313,6 +324,7 @@ static void relay_stop(struct relay *relay)
 	sessions_free(relay->sessions);
 	watch_free(relay->media_watch);
 	media_free(relay->media);
+	relay_close_addresses(relay);
 	timer_free(relay->tick);
 	timer_free(relay->sample);
 	timer_free(relay->stop_limit);
@@ -327,15 +339,22 @@ static void log_ready(const struct relay *relay)
 	struct session_counts counts;
 	struct media_engine_status engine;
 	struct media_totals totals;
-	char bound[ADDR_TEXT_SIZE], shown[ADDR_TEXT_SIZE];
+	char text[ADDR_TEXT_SIZE];
 
 	sessions_count(relay->sessions, &counts);
 	media_read_totals(relay->media, &totals);
 	media_engine_status(relay->media, &engine);
-	buf_printf(&status, "media on %s", ip_format(&relay->ip, bound));
-	if (!ip_equal(&relay->ip, &relay->shown_ip))
-		buf_printf(&status, " (shown as %s)",
-			   ip_format(&relay->shown_ip, shown));
+	for (size_t i = 0; i < relay->locals.count; i++) {
+		const struct local_address *at = &relay->locals.list[i].local;
+
+		buf_printf(&status, "%s%s", i ? ", " : "media on ",
+			   ip_format(&at->ip, text));
+		if (ip_is_set(&at->advertised))
+			buf_printf(&status, " (shown as %s)",
+				   ip_format(&at->advertised, text));
+	}
+	if (relay->conf->auto_detect_interfaces)
+		buf_add(&status, SPAN(" or by route"));
 	buf_printf(&status,
 		   ", %zu port pairs from %u, %u workers, engine %s (%s), "
 		   "%zu dispatchers configured",
@@ -351,9 +370,9 @@ static int check(struct daemon *daemon)
 	const struct conf_relay *conf = &daemon->conf->relay;
 	CLEANUP(buf_done) struct buf text = {0};
 	struct tls_context *tls = NULL;
-	struct ip_addr ip;
+	struct relay_addresses locals;
 	int r = daemon_load_tls(daemon, &conf->passport, &tls);
-	int r2 = relay_find_address(conf, &ip);
+	int r2 = relay_find_addresses(conf, &locals);
 
 	tls_context_free(tls);
 	conf_print(daemon->conf, CONF_DAEMON_RELAY, &text);
@@ -367,18 +386,16 @@ static int run(struct daemon *daemon)
 		.daemon = daemon,
 		.conf = &daemon->conf->relay,
 		.refusals = LOG_LIMIT(50, US_PER_S),
+		.route_warnings = LOG_LIMIT(5, 60 * US_PER_S),
 	};
 	int status = 1;
 
-	if (relay_find_address(relay.conf, &relay.ip) < 0 ||
+	if (relay_find_addresses(relay.conf, &relay.locals) < 0 ||
 	    daemon_load_tls(daemon, &relay.conf->passport, &relay.tls) < 0 ||
 	    daemon_start(daemon) < 0) {
 		tls_context_free(relay.tls);
 		return 1;
 	}
-	relay.shown_ip = ip_is_set(&relay.conf->advertised_ip)
-				 ? relay.conf->advertised_ip
-				 : relay.ip;
 	if (relay.conf->dispatchers.count == 0)
 		log_warning("no dispatchers in [Relay]: this relay will get no "
 			    "calls");

@@ -9,6 +9,7 @@
 #include "link/relay_links.h"
 #include "management/api.h"
 #include "media/media.h"
+#include "media/routes.h"
 #include "net/daemon.h"
 #include "net/loop.h"
 #include "session/session.h"
@@ -18,6 +19,20 @@ enum relay_state {
 	RELAY_RUNNING,
 	RELAY_DRAINING, /* HUP: no new calls, exits after the last one */
 	RELAY_STOPPING  /* INT, TERM: every session is ended and reported */
+};
+
+/** An address of ours. */
+struct relay_address {
+	struct local_address local;
+	bool by_route; /* found by auto_detect_interfaces, not configured */
+	bool is_gone;  /* not on this host at present */
+};
+
+#define RELAY_MAX_ADDRESSES (2 * CONF_MAX_ADDRESSES)
+
+struct relay_addresses {
+	size_t count;
+	struct relay_address list[RELAY_MAX_ADDRESSES];
 };
 
 struct relay {
@@ -35,7 +50,11 @@ struct relay {
 	enum relay_state state;
 	enum media_forwarding forwarding; /* as asked for last */
 	bool leaving; /* the last session is gone; links send what waits */
-	struct ip_addr ip, shown_ip; /* bound; told to others */
+	struct relay_addresses locals;
+	struct addresses *addresses; /* the same, for sessions */
+	struct routes *routes; /* NULL: the kernel tells nothing of routes */
+	uint64_t addresses_lost, route_failures;
+	struct log_limit route_warnings;
 	uint64_t started_us, sampled_us, sampled_bytes;
 	double bps_relayed;
 	struct log_limit refusals;
@@ -94,6 +113,17 @@ void relay_open_store(struct relay *relay);
  */
 uint32_t relay_usable_port_end(const struct conf_relay *conf);
 
-/** Find the address to bind, and see that it is ours. @return 0, or negative
- * errno after logging why */
-int relay_find_address(const struct conf_relay *conf, struct ip_addr *ret);
+/* addresses.c: where media arrives */
+
+/** Find the addresses to bind, and see that they are ours. @return 0, or
+ * negative errno after logging why */
+int relay_find_addresses(const struct conf_relay *conf,
+			 struct relay_addresses *ret);
+/** Have sessions choose among them, and by routes if wanted. @return 0 or
+ * negative errno after logging why */
+int relay_open_addresses(struct relay *relay);
+void relay_close_addresses(struct relay *relay);
+/** Look whether they are there still; once a second. */
+void relay_check_addresses(struct relay *relay);
+/** Members of the summary. */
+void relay_write_addresses(const struct relay *relay, struct json_writer *w);

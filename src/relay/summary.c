@@ -77,7 +77,7 @@ void relay_write_summary(const struct relay *relay, struct json_writer *w)
 
 	sessions_count(relay->sessions, &counts);
 	json_object_begin(w, NULL);
-	json_text(w, "ip", ip_format(&relay->shown_ip, ip));
+	json_text(w, "ip", ip_format(addresses_name(relay->addresses), ip));
 	json_text(w, "version", MEDIAPROXY_VERSION);
 	json_text(w, "status", state_name(relay->state));
 	json_u64(w, "uptime",
@@ -87,6 +87,7 @@ void relay_write_summary(const struct relay *relay, struct json_writer *w)
 	sessions_write_stream_count(relay->sessions, w);
 	json_object_end(w);
 	json_float(w, "bps_relayed", relay->bps_relayed);
+	relay_write_addresses(relay, w);
 	write_media(relay, w);
 	write_sessions(&counts, w);
 	write_links(relay, w);

@@ -85,6 +85,7 @@ struct session {
 	char *tags[SESSION_MAX_CALLEE_TAGS];
 	unsigned owner;
 	struct ip_addr signalling[PARTY_COUNT];
+	struct ip_addr local[PARTY_COUNT]; /* ours, of its latest streams */
 
 	bool seen[PARTY_COUNT];
 	uint32_t highest_cseq[PARTY_COUNT];
@@ -162,8 +163,10 @@ bool session_any_stream_in(const struct session *session,
 			   enum stream_state state);
 
 /* stream.c */
+/** @param local  Our address for each party */
 int stream_new(struct stream **ret, struct session *session,
 	       const struct media_line *line, enum party offerer,
+	       const struct ip_addr local[static PARTY_COUNT],
 	       const struct session_time *now, const char **ret_why);
 /** End it with a status. Never answered: it leaves no trace in the record. */
 void stream_end(struct stream *stream, enum stream_status status,
@@ -198,9 +201,21 @@ int negotiate(struct session *session, const struct update *update,
  * new one. @return 0 or -EINVAL */
 int negotiate_check(const struct sessions *sessions,
 		    const struct session *session, const struct update *update,
-		    const char **ret_why);
+		    enum party sender, const char **ret_why);
 /** Give up the offers that nobody has answered. */
 void exchange_drop_open(struct session *session, uint64_t now_us);
+
+/* locals.c: our addresses of a session */
+
+/** Those for the new streams of an offer, whose kept streams have their place
+ * already. @return 0, -EINVAL or -EADDRNOTAVAIL */
+int locals_choose(const struct session *session, const struct exchange *offer,
+		  const struct update *update,
+		  struct ip_addr ret[static PARTY_COUNT], const char **ret_why);
+/** What the other party of the sender is told to send to, in the reply to a
+ * message of that exchange, which may be NULL. */
+struct ip_addr locals_reply(const struct session *session,
+			    const struct exchange *exchange, enum party sender);
 
 /* own_ports.c */
 struct own_ports;

@@ -19,18 +19,19 @@ static bool is_hold(const struct media_line *line)
 /* Where media may never be sent, whatever an SDP says. */
 static const char *refuse_address(const struct media *media,
 				  const struct ip_addr *ip,
-				  const struct ip_addr *local)
+				  bool may_be_loopback)
 {
+	if (ip_is_ip4_compatible(ip))
+		return "the SDP address is an IPv4 address written as IPv6 "
+		       "(::a.b.c.d)";
 	if (ip_is_metadata_service(ip))
 		return "the SDP address is a metadata service";
 	if (ip_is_link_local(ip))
 		return "the SDP address is link-local";
 	if (ip_is_multicast(ip))
 		return "the SDP address is multicast or broadcast";
-	if (ip_is_loopback(ip) && !ip_is_loopback(local))
+	if (ip_is_loopback(ip) && !may_be_loopback)
 		return "the SDP address is loopback";
-	if (ip->family != local->family)
-		return "the SDP address is of a family that relay_ip has not";
 	if (media_is_denied(media, ip))
 		return "the SDP address is in denied_ranges";
 	return NULL;
@@ -38,8 +39,13 @@ static const char *refuse_address(const struct media *media,
 
 int negotiate_check(const struct sessions *sessions,
 		    const struct session *session, const struct update *update,
-		    const char **ret_why)
+		    enum party sender, const char **ret_why)
 {
+	bool may_be_loopback =
+		session && ip_is_set(&session->local[sender])
+			? ip_is_loopback(&session->local[sender])
+			: addresses_have_loopback(sessions->config.addresses);
+
 	for (size_t i = 0; i < update->stream_count; i++) {
 		const struct media_line *line = &update->streams[i];
 		const char *why;
@@ -47,7 +53,7 @@ int negotiate_check(const struct sessions *sessions,
 		if (line->sdp.port == 0 || ip_is_unspecified(&line->sdp.ip))
 			continue; /* no destination */
 		why = refuse_address(sessions->media, &line->sdp.ip,
-				     &sessions->config.local_ip);
+				     may_be_loopback);
 		if (!why && session && !own_ports_has(session, &line->sdp) &&
 		    own_ports_lead_back(session, &line->sdp))
 			why = "the SDP address leads back to this call";
@@ -213,9 +219,8 @@ static bool has_room(struct session *session, size_t more)
 	return count + more <= SESSION_MAX_STREAMS;
 }
 
-static int fill_slot(struct session *session, struct exchange *offer,
-		     const struct media_line *line,
-		     const struct session_time *now, const char **ret_why)
+static void fill_slot(struct session *session, struct exchange *offer,
+		      const struct media_line *line)
 {
 	struct slot slot = {
 		.disabled = line->sdp.port == 0,
@@ -223,20 +228,50 @@ static int fill_slot(struct session *session, struct exchange *offer,
 		.ice = line->ice,
 		.direction = (uint8_t)line->direction,
 	};
-	int r;
 
 	slot.stream = find_kept(session->answered, offer, line, offer->count);
 	if (slot.stream && !own_ports_has(session, &line->sdp))
 		slot.sdp = line->sdp;
-	if (!slot.stream && !slot.disabled) {
-		r = stream_new(&slot.stream, session, line,
-			       offer->facts.offerer, now, ret_why);
-		if (r < 0)
-			return r;
-		slot.is_new = true;
-	}
 	offer->slots[offer->count++] = slot;
-	return 0;
+}
+
+static bool wants_stream(const struct slot *slot)
+{
+	return !slot->stream && !slot->disabled;
+}
+
+static bool wants_streams(const struct exchange *offer)
+{
+	for (size_t i = 0; i < offer->count; i++)
+		if (wants_stream(&offer->slots[i]))
+			return true;
+	return false;
+}
+
+/* What goes on with no stream gets a new one. On failure those that were made
+ * are the caller's to end. */
+static int make_streams(struct session *session, struct exchange *offer,
+			const struct update *update,
+			const struct session_time *now, const char **ret_why)
+{
+	struct ip_addr local[PARTY_COUNT];
+	int r;
+
+	if (!wants_streams(offer))
+		return 0;
+	r = locals_choose(session, offer, update, local, ret_why);
+	for (size_t i = 0; r == 0 && i < offer->count; i++) {
+		struct slot *slot = &offer->slots[i];
+
+		if (!wants_stream(slot))
+			continue;
+		r = stream_new(&slot->stream, session, &update->streams[i],
+			       offer->facts.offerer, local, now, ret_why);
+		slot->is_new = r == 0;
+	}
+	if (r == 0)
+		memcpy(session->local, local, sizeof(session->local));
+	return r;
 }
 
 static int take_offer(struct session *session, const struct update *update,
@@ -262,14 +297,13 @@ static int take_offer(struct session *session, const struct update *update,
 		.offer_in_reply = message->is_reply,
 		.offer = message->transaction,
 	};
-	for (size_t i = 0; i < update->stream_count; i++) {
-		r = fill_slot(session, offer, &update->streams[i], now,
-			      ret_why);
-		if (r < 0) {
-			end_new_streams(offer, now->mono_us);
-			free(offer);
-			return r;
-		}
+	for (size_t i = 0; i < update->stream_count; i++)
+		fill_slot(session, offer, &update->streams[i]);
+	r = make_streams(session, offer, update, now, ret_why);
+	if (r < 0) {
+		end_new_streams(offer, now->mono_us);
+		free(offer);
+		return r;
 	}
 	replace_open(session, offer, now->mono_us);
 	return 0;
@@ -319,6 +353,27 @@ static void end_replaced(struct exchange *old,
 	}
 }
 
+/* It was told an address of ours of a family that it does not use, and has to
+ * be heard before it can be sent anything. */
+static void log_other_family(const struct session *session,
+			     const struct exchange *exchange,
+			     enum party answerer)
+{
+	for (size_t i = 0; i < exchange->count; i++) {
+		const struct stream *stream = exchange->slots[i].stream;
+
+		if (!stream || !ip_is_set(&stream->sdp[answerer].ip) ||
+		    stream->sdp[answerer].ip.family ==
+			    stream->local[answerer].ip.family)
+			continue;
+		log_info("[%s] the %s's SDP is of another family than our "
+			 "address for it: it is sent nothing before it is "
+			 "heard",
+			 session->call_id, party_name(answerer));
+		return;
+	}
+}
+
 static void take_answer(struct session *session, const struct update *update,
 			const struct media_message *message,
 			const struct session_time *now)
@@ -331,6 +386,8 @@ static void take_answer(struct session *session, const struct update *update,
 			    i < update->stream_count ? &update->streams[i]
 						     : NULL,
 			    now->mono_us);
+	if (!transaction_equal(exchange->facts.answer, message->transaction))
+		log_other_family(session, exchange, message->sender);
 	exchange->facts.answer = message->transaction;
 	if (session->open) {
 		end_replaced(session->answered, session->open, now->mono_us);
@@ -369,6 +426,7 @@ static void fill_ports(const struct session *session,
 {
 	const struct exchange *exchange = exchange_of(session, message);
 
+	ret->ip = locals_reply(session, exchange, message->sender);
 	ret->count = update->stream_count;
 	for (size_t i = 0; i < ret->count; i++) {
 		const struct stream *stream =

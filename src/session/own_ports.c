@@ -56,14 +56,17 @@ void own_ports_del(struct own_ports *own, const struct stream *stream)
 static const struct own_port *find(const struct sessions *sessions,
 				   const struct endpoint *sdp)
 {
-	const struct sessions_config *config = &sessions->config;
-	const struct own_port *at;
+	const struct own_port *at = at_port(sessions->own_ports, sdp->port);
+	const struct ip_addr *local;
 
-	if (!ip_equal(&sdp->ip, &config->local_ip) &&
-	    !ip_equal(&sdp->ip, &config->advertised_ip))
+	if (!at || !at->stream)
 		return NULL;
-	at = at_port(sessions->own_ports, sdp->port);
-	return at && at->stream ? at : NULL;
+	local = &at->stream->local[at->party].ip;
+	if (!ip_equal(&sdp->ip, local) &&
+	    !ip_equal(&sdp->ip,
+		      addresses_shown(sessions->config.addresses, local)))
+		return NULL;
+	return at;
 }
 
 struct endpoint own_ports_reach(const struct sessions *sessions,
@@ -71,8 +74,10 @@ struct endpoint own_ports_reach(const struct sessions *sessions,
 {
 	struct endpoint ep = *sdp;
 
-	if (find(sessions, sdp))
-		ep.ip = sessions->config.local_ip;
+	const struct own_port *at = find(sessions, sdp);
+
+	if (at)
+		ep.ip = at->stream->local[at->party].ip;
 	return ep;
 }
 

@@ -45,10 +45,7 @@ const char *session_end_name(enum session_end end)
 
 struct ip_addr session_relay_ip(const struct session *session)
 {
-	const struct sessions_config *config = &session->sessions->config;
-
-	return ip_is_set(&config->advertised_ip) ? config->advertised_ip
-						 : config->local_ip;
+	return *addresses_name(session->sessions->config.addresses);
 }
 
 static bool in_kernel(const struct media_snapshot *media)
@@ -94,8 +91,8 @@ static void fill_party(const struct stream *stream,
 {
 	const struct media_counters *rtp = &media->from[party][COMPONENT_RTP];
 	const struct media_counters *rtcp = &media->from[party][COMPONENT_RTCP];
-	const struct ip_addr *shown =
-		&stream->session->sessions->config.advertised_ip;
+	const struct addresses *addresses =
+		stream->session->sessions->config.addresses;
 
 	ret->payload_type = rtp->packets > 0 ? rtp->payload_type : CODEC_NONE;
 	for (int i = 0; i < COMPONENT_COUNT; i++)
@@ -105,8 +102,7 @@ static void fill_party(const struct stream *stream,
 			.kernel_packets = media->from[party][i].kernel_packets,
 		};
 	ret->local = stream->local[party];
-	if (ip_is_set(shown))
-		ret->local.ip = *shown;
+	ret->local.ip = *addresses_shown(addresses, &stream->local[party].ip);
 	ret->sdp = stream->sdp[party];
 	ret->remote = rtp->remote;
 	ret->asymmetric = stream->asymmetric[party];

@@ -16,13 +16,13 @@
 #include "media/media.h"
 #include "proto/statistics.h"
 #include "proto/update.h"
+#include "session/addresses.h"
 
 struct sessions;
 struct session;
 
 struct sessions_config {
-	struct ip_addr local_ip;      /* where the ports are bound */
-	struct ip_addr advertised_ip; /* what replies say; unset: local_ip */
+	struct addresses *addresses; /* ours; live longer than the sessions */
 	uint32_t port_first,
 		port_end; /* pairs inside [first, end); end up to 65536 */
 	uint64_t port_rest_us;
@@ -85,9 +85,9 @@ struct sessions *sessions_free(struct sessions *sessions);
  * @param allow_new  false while draining: a call that is not known is refused
  * @param ret_why    On error: the reason, for the log; static text
  * @return 0; -ENODATA: no media for a call that has none (`None`); -ESHUTDOWN:
- * draining and not known (`halting`); -EADDRNOTAVAIL: no free ports; -EINVAL:
- * an address that is refused, or of a family that we do not have; -EMFILE,
- * -ENOMEM, ... Nothing has changed then.
+ * draining and not known (`halting`); -EADDRNOTAVAIL: no free ports, or no
+ * address on this host; -EINVAL: an address that is refused, or of a family
+ * that we do not have; -EMFILE, -ENOMEM, ... Nothing has changed then.
  */
 int sessions_update(struct sessions *sessions, const struct update *update,
 		    unsigned owner, bool allow_new,

@@ -217,7 +217,8 @@ int sessions_update(struct sessions *sessions, const struct update *update,
 		    const struct session_time *now, struct session_ports *ret,
 		    const char **ret_why)
 {
-	struct session_ports ports = {.ip = sessions->config.advertised_ip};
+	struct session_ports ports = {
+		.ip = *addresses_name(sessions->config.addresses)};
 	struct session *session;
 	unsigned changes;
 	bool from_caller = true;
@@ -227,8 +228,6 @@ int sessions_update(struct sessions *sessions, const struct update *update,
 
 	sessions->now_us = now->mono_us;
 	*ret_why = "out of memory";
-	if (!ip_is_set(&ports.ip))
-		ports.ip = sessions->config.local_ip;
 	session = find(sessions, update->call_id, update->from_tag,
 		       update->to_tag, &from_caller);
 	is_new = !session;
@@ -238,7 +237,8 @@ int sessions_update(struct sessions *sessions, const struct update *update,
 		*ret_why = "the relay takes no new calls";
 		return -ESHUTDOWN;
 	}
-	if (negotiate_check(sessions, session, update, ret_why) < 0) {
+	sender = from_caller != update->is_reply ? PARTY_CALLER : PARTY_CALLEE;
+	if (negotiate_check(sessions, session, update, sender, ret_why) < 0) {
 		if (session)
 			note_refused(session, *ret_why, now);
 		return refuse(sessions, -EINVAL);
@@ -246,7 +246,6 @@ int sessions_update(struct sessions *sessions, const struct update *update,
 	if (is_new && session_new(&session, sessions, update, owner, now) < 0)
 		return refuse(sessions, -ENOMEM);
 
-	sender = from_caller != update->is_reply ? PARTY_CALLER : PARTY_CALLEE;
 	changes = session->changes;
 	was_answered = session->start_mono_us != 0;
 	r = 0;

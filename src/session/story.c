@@ -118,7 +118,8 @@ static struct diagnosis_facts facts_of(const struct stream *stream,
 		.ice = stream->ice,
 		.rejected = stream_status(stream) == STREAM_REJECTED,
 		.ended = ended,
-		.local = {session_relay_ip(stream->session),
+		.local = {*addresses_shown(sessions->config.addresses,
+					   &stream->local[speaker].ip),
 			  stream->local[speaker].port},
 		.began_us = stream->session->began_us,
 		.now_us = ended ? stream->ended_us : now_us,
@@ -135,7 +136,7 @@ static struct diagnosis_facts facts_of(const struct stream *stream,
 	facts.listener_is_reachable =
 		ip_is_set(&media.from[listener][COMPONENT_RTP].remote.ip) ||
 		media_may_send_to(sessions->media, &stream->sdp[listener],
-				  &sessions->config.local_ip);
+				  &stream->local[listener].ip);
 	find_refused(stream, speaker, &facts);
 	return facts;
 }

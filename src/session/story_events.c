@@ -74,12 +74,13 @@ static const char *direction_text(uint8_t direction)
 	return "";
 }
 
-static const char *address_note(const struct story *story,
+static const char *address_note(const struct story *story, enum party party,
 				const struct endpoint *sdp)
 {
-	const struct sessions *sessions = story->session->sessions;
+	const struct session *session = story->session;
 
-	if (media_may_send_to(sessions->media, sdp, &sessions->config.local_ip))
+	if (media_may_send_to(session->sessions->media, sdp,
+			      &session->local[party]))
 		return "";
 	return ip_is_private(&sdp->ip) ? " (private: nothing is sent there "
 					 "before it speaks)"
@@ -107,7 +108,8 @@ static void tell_line(struct story *story, const struct signal *signal)
 	say(event, "%s",
 	    ip_is_unspecified(&signal->sdp.ip)
 		    ? " (hold)"
-		    : address_note(story, &signal->sdp));
+		    : address_note(story, (enum party)signal->sender,
+				   &signal->sdp));
 }
 
 static void tell_signal(struct story *story, const struct signal *signal)

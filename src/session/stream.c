@@ -8,8 +8,9 @@
 
 /* Bind a pair for each party. A pair that another program holds goes back to
  * rest and the next one is tried, each pair of the pool once at most. */
-static int open_pair(struct sessions *sessions, uint64_t now_us,
-		     struct media_port_pair *ret, const char **ret_why)
+static int open_pair(struct sessions *sessions, const struct ip_addr *ip,
+		     uint64_t now_us, struct media_port_pair *ret,
+		     const char **ret_why)
 {
 	for (size_t left = port_pool_free_count(sessions->ports); left > 0;
 	     left--) {
@@ -20,8 +21,7 @@ static int open_pair(struct sessions *sessions, uint64_t now_us,
 		r = port_pool_take(sessions->ports, now_us, &rtp, &early);
 		if (r < 0)
 			break;
-		r = media_port_pair_open(sessions->media,
-					 &sessions->config.local_ip, rtp, ret);
+		r = media_port_pair_open(sessions->media, ip, rtp, ret);
 		if (r == 0) {
 			sessions->counts.ports_taken++;
 			sessions->counts.ports_early += early;
@@ -48,15 +48,21 @@ static void return_pair(struct sessions *sessions, uint64_t now_us,
 	sessions->counts.ports_returned++;
 }
 
-static int open_pairs(struct sessions *sessions, uint64_t now_us,
+/* Of one pool, whatever the addresses: a port's number alone tells streams
+ * apart (own_ports.c), and in the kernel, too. */
+static int open_pairs(struct sessions *sessions,
+		      const struct ip_addr local[static PARTY_COUNT],
+		      uint64_t now_us,
 		      struct media_port_pair pairs[static PARTY_COUNT],
 		      const char **ret_why)
 {
-	int r = open_pair(sessions, now_us, &pairs[PARTY_CALLER], ret_why);
+	int r = open_pair(sessions, &local[PARTY_CALLER], now_us,
+			  &pairs[PARTY_CALLER], ret_why);
 
 	if (r < 0)
 		return r;
-	r = open_pair(sessions, now_us, &pairs[PARTY_CALLEE], ret_why);
+	r = open_pair(sessions, &local[PARTY_CALLEE], now_us,
+		      &pairs[PARTY_CALLEE], ret_why);
 	if (r < 0) {
 		media_port_pair_close(sessions->media, &pairs[PARTY_CALLER]);
 		return_pair(sessions, now_us, &pairs[PARTY_CALLER].local);
@@ -99,6 +105,7 @@ static void count_type(struct sessions *sessions, const char *type, bool up)
 
 int stream_new(struct stream **ret, struct session *session,
 	       const struct media_line *line, enum party offerer,
+	       const struct ip_addr local[static PARTY_COUNT],
 	       const struct session_time *now, const char **ret_why)
 {
 	struct sessions *sessions = session->sessions;
@@ -117,7 +124,7 @@ int stream_new(struct stream **ret, struct session *session,
 	stream->offered_us = now->mono_us;
 	stream->since_us = now->mono_us;
 
-	r = open_pairs(sessions, now->mono_us, pairs, ret_why);
+	r = open_pairs(sessions, local, now->mono_us, pairs, ret_why);
 	if (r < 0)
 		goto fail;
 	r = media_stream_new(&stream->media, session->media, pairs,

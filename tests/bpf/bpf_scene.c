@@ -438,7 +438,8 @@ struct frame_spec scene_arrives(const struct scene *s,
 	memcpy(spec.dst, way->dst, 16);
 	spec.src_port = way->src_port;
 	spec.dst_port = way->dst_port;
-	spec.tos = (uint8_t)s->control->tos;
+	spec.tos =
+		(uint8_t)(s->control->tos | (sent->tos & s->control->tos_kept));
 	spec.ttl--;
 	if (program == SCENE_XDP) {
 		spec.tci = big_endian(s->hops[SCENE_HOP].vlan);

@@ -59,6 +59,7 @@ static void random_frames(struct scene *s, enum scene_program program,
 		numbers_fill(&n, payload, len);
 		sent = random_sent(&n, family, &way, payload, len);
 		s->control->tos = (uint8_t)numbers_next(&n);
+		s->control->tos_kept = (uint8_t)numbers_next(&n);
 		scene_install(s, family, &way);
 		scene_expect_forwarded(s, program, &sent, &way);
 	}
@@ -224,12 +225,15 @@ static void test_a_header_checksum_of_zero_is_right_in_ipv4(void **state)
 
 static void all_tos(struct scene *s, enum scene_program program, int family)
 {
-	static const uint8_t ours[] = {0, 0xb8, 0xff};
+	static const struct {
+		uint8_t ours, kept;
+	} cases[] = {{0, 0}, {0xb8, 0}, {0xff, 0}, {0xb8, 3}, {0, 0xff}};
 	struct way way = scene_way(family);
 	struct frame_spec sent = scene_sent(family, &way, rtp, sizeof(rtp));
 
-	for (unsigned i = 0; i < sizeof(ours); i++) {
-		s->control->tos = ours[i];
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		s->control->tos = cases[i].ours;
+		s->control->tos_kept = cases[i].kept;
 		for (unsigned tos = 0; tos < 256; tos++) {
 			sent.tos = (uint8_t)tos;
 			sent.flow_label = tos << 12 | 0xabc;
@@ -238,7 +242,8 @@ static void all_tos(struct scene *s, enum scene_program program, int family)
 	}
 }
 
-static void test_the_tos_is_ours_and_the_flow_label_stays(void **state)
+static void
+test_the_tos_is_ours_but_for_what_is_kept_and_the_flow_label_stays(void **state)
 {
 	scene_each(state, all_tos);
 }
@@ -454,7 +459,8 @@ int main(void)
 			test_a_way_that_changes_no_sum_keeps_the_checksum),
 		cmocka_unit_test(
 			test_a_header_checksum_of_zero_is_right_in_ipv4),
-		cmocka_unit_test(test_the_tos_is_ours_and_the_flow_label_stays),
+		cmocka_unit_test(
+			test_the_tos_is_ours_but_for_what_is_kept_and_the_flow_label_stays),
 		cmocka_unit_test(test_ttl_and_hop_limit_are_one_less),
 		cmocka_unit_test(test_a_packet_of_exactly_the_mtu_is_sent_on),
 		cmocka_unit_test(test_bytes_behind_the_packet_do_not_count),

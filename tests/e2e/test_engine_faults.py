@@ -3,6 +3,7 @@
 The network of the tests is changed and put back; what is wrong with single packets is here too.
 """
 
+import re
 import socket
 import subprocess
 import time
@@ -11,8 +12,8 @@ import pytest
 
 from mp.netns import ETHTOOL_SGRO
 from mp.packets import payload, rtp, rtp_series
-from mp.phone import settle, talk
-from mp.records import check_stream, record
+from mp.phone import gets_through, settle, talk
+from mp.records import address_text, check_stream, record
 from mp.speech import Conversation
 from mp.wait import Deadline, wait_for
 
@@ -96,18 +97,6 @@ def test_the_relays_address_is_removed_and_comes_back(call_network, restored):
     ip(relay, "addr add %s/24 dev eth0" % relay.ip)
     goes_on(call_network, caller, callee)
     assert call.remove() == "removed"
-
-
-def gets_through(caller, callee):
-    """Whether a packet arrives within a moment."""
-    callee.rtp.clear()
-    caller.rtp.send(rtp(600, 0x11111111))
-    end = Deadline(0.1)
-    while not end.over():
-        if callee.rtp.received:
-            return True
-        time.sleep(0.005)
-    return False
 
 
 FAR = "10.99.0.22"
@@ -308,15 +297,17 @@ def test_packets_that_a_router_would_not_forward_are_delivered(call_network, net
 
 @pytest.mark.engine
 @pytest.mark.parametrize("family", [4, 6])
-@pytest.mark.parametrize("tos", [None, 96])
-def test_packets_leave_with_the_tos_that_is_configured(make_call_system, network, family, tos):
-    """184 (EF) unless it is said; whatever the phone's own was."""
+@pytest.mark.parametrize("tos", [None, 98, "keep"])
+def test_packets_leave_with_the_tos_that_is_configured(make_call_system, network, engine, family,
+                                                       tos):
+    """184 (EF) unless it is said, or that of the phone. The kernel leaves ECN, the last two bits,
+    alone; userspace sends none of its own, and passes on what came only where it keeps all."""
     system = make_call_system(network=network, family=family, relay_config={"tos": tos})
     caller, callee = system.phone("caller").stream(), system.phone("callee")
     level, receive, kind, own = (
         (socket.IPPROTO_IP, socket.IP_RECVTOS, socket.IP_TOS, socket.IP_TOS) if family == 4 else
         (socket.IPPROTO_IPV6, socket.IPV6_RECVTCLASS, socket.IPV6_TCLASS, socket.IPV6_TCLASS))
-    caller.rtp.socket.setsockopt(level, own, 0x20)
+    sent = [0x20 + number % 7 for number in range(20)]
     ear = network.callee.socket(socket.AF_INET if family == 4 else socket.AF_INET6)
     with ear:
         ear.bind((callee.ip, 0))
@@ -330,13 +321,20 @@ def test_packets_leave_with_the_tos_that_is_configured(make_call_system, network
         wait_for(lambda: caller.rtp.received)
         seen = []
         for number in range(20):
+            caller.rtp.socket.setsockopt(level, own, sent[number])
             caller.rtp.send(rtp(number, 6))
             _, control, _, _ = ear.recvmsg(2000, 100)
             seen += [data[0] for at, what, data in control if (at, what) == (level, kind)]
-            if number == 0:
-                # The others are the kernel's, if it forwards at all.
-                system.wait_flows(caller.to)
-    assert seen == [184 if tos is None else tos] * 20
+            if number == 0 and engine != "userspace":
+                # The others are the kernel's.
+                system.relay.wait_log(re.escape("flow of %s: ready -> on" % address_text(
+                    caller.to)))
+    if tos == "keep":
+        assert seen == sent
+    else:
+        dscp = 184 if tos is None else 96
+        assert seen[0] == dscp
+        assert seen[1:] == [dscp + (0 if engine == "userspace" else ecn & 3) for ecn in sent[1:]]
     assert call.remove() == "removed"
 
 

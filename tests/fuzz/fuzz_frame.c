@@ -195,6 +195,8 @@ static uint16_t rewrite4(struct frame *f, const struct settings *set)
 			     .remote = f->ip4->saddr,
 			     .local = f->ip4->daddr};
 	uint8_t *ttl = &f->ip4->ttl, was = *ttl;
+	uint8_t kept = set->dst[0];
+	uint8_t tos = (uint8_t)(set->tos | (f->ip4->tos & kept));
 
 	memcpy(&flow.src, set->src, 4);
 	memcpy(&flow.dst, set->dst, 4);
@@ -204,8 +206,8 @@ static uint16_t rewrite4(struct frame *f, const struct settings *set)
 	CHECK(flow4_is_remote(&flow, f));
 	flow.remote ^= 1;
 	CHECK(!flow4_is_remote(&flow, f));
-	rewrite_ip4(f->ip4, &flow, set->tos);
-	CHECK(*ttl == (uint8_t)(was - 1) && f->ip4->tos == set->tos);
+	rewrite_ip4(f->ip4, &flow, set->tos, kept);
+	CHECK(*ttl == (uint8_t)(was - 1) && f->ip4->tos == tos);
 	CHECK(memcmp(&f->ip4->saddr, set->src, 4) == 0 &&
 	      memcmp(&f->ip4->daddr, set->dst, 4) == 0);
 	return flow.address_delta;
@@ -216,6 +218,8 @@ static uint16_t rewrite6(struct frame *f, const struct settings *set)
 	struct flow6 flow = {.remote_port = f->udp->source};
 	const uint8_t *ip = (const uint8_t *)f->ip6;
 	uint16_t before = folded(sum_of(ip, 40));
+	uint8_t kept = set->dst[0];
+	uint8_t came = (uint8_t)(ip[0] << 4 | ip[1] >> 4);
 	uint32_t label = BE32(*(const uint32_t *)ip) & 0xfffff;
 	uint32_t added;
 
@@ -228,11 +232,12 @@ static uint16_t rewrite6(struct frame *f, const struct settings *set)
 	CHECK(flow6_is_remote(&flow, f));
 	flow.remote[3] ^= 0x80;
 	CHECK(!flow6_is_remote(&flow, f));
-	added = rewrite_ip6(f->ip6, &flow, set->tos);
+	added = rewrite_ip6(f->ip6, &flow, set->tos, kept);
 	CHECK(folded(sum_of(ip, 40)) ==
 	      folded(before + (uint32_t)BE16(folded(added))));
 	CHECK((BE32(*(const uint32_t *)ip) & 0xfffff) == label);
-	CHECK((uint8_t)(ip[0] << 4 | ip[1] >> 4) == set->tos);
+	CHECK((uint8_t)(ip[0] << 4 | ip[1] >> 4) ==
+	      (uint8_t)(set->tos | (came & kept)));
 	CHECK(memcmp(&f->ip6->saddr, set->src, 16) == 0 &&
 	      memcmp(&f->ip6->daddr, set->dst, 16) == 0);
 	return flow.address_delta;

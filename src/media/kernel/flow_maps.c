@@ -20,6 +20,9 @@
 #pragma GCC diagnostic pop
 
 #define NS_PER_US 1000u
+/* Of the TOS byte (RFC 3168): congestion on the way here goes on to whom it
+ * concerns. */
+#define ECN_BITS 3u
 /* Without a word for so long, another relay's programs are left over. */
 #define RENEWAL_MISSED_US (5 * US_PER_S)
 
@@ -98,7 +101,8 @@ static void write_control(struct flow_maps *maps,
 		.abi_version = FLOW_ABI_VERSION,
 		.first_port = maps->first_port,
 		.port_count = maps->port_count,
-		.tos = config->tos,
+		.tos = config->keeps_tos ? 0 : config->tos & ~ECN_BITS,
+		.tos_kept = config->keeps_tos ? 0xff : ECN_BITS,
 		.pid = (uint32_t)getpid(),
 		.family = config->local.family,
 	};

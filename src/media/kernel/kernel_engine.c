@@ -134,8 +134,7 @@ static void publish_status(struct kernel_engine *k)
 	s.forwarding = k->applied;
 	(void)snprintf(s.reason, sizeof(s.reason), "forwarding = %s%s",
 		       media_forwarding_name(k->applied),
-		       ip_is_loopback(&k->config.local) ? ", " ON_LOOPBACK
-							: "");
+		       k->config.is_loopback ? ", " ON_LOOPBACK : "");
 	ways_count(k->ways, &s);
 	s.netlink_resyncs += interfaces_counters(k->interfaces)->resyncs;
 	pthread_mutex_lock(&k->lock);
@@ -399,7 +398,7 @@ static int open_rest(struct kernel_engine *k, const char **ret_why)
 	k->ticked_us = k->now_us;
 	flow_maps_renew(k->maps, k->now_us, k->config.lease_us);
 	/* No packet for it comes in by another interface. */
-	if (ip_is_loopback(&k->config.local))
+	if (k->config.is_loopback)
 		attachments_stay_off(k->attachments, ON_LOOPBACK);
 	k->applied = k->config.forwarding;
 	atomic_store(&k->forwarding, (int)k->applied);

@@ -63,6 +63,7 @@ int route_decode(const struct nlmsghdr *message, struct route *ret)
 		return -EBADMSG;
 	if (attrs[RTA_VIA] && !read_via(attrs[RTA_VIA], &route.gateway))
 		return -EBADMSG;
+	(void)read_ip(attrs[RTA_PREFSRC], head->rtm_family, &route.source);
 	*ret = route;
 	return 0;
 }

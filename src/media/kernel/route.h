@@ -19,6 +19,8 @@ struct route {
 	uint8_t type;           /* RTN_* */
 	unsigned ifindex;       /* 0: none */
 	struct ip_addr gateway; /* unset: on link. IPv4 may go by an IPv6 one */
+	struct ip_addr source;  /* what a sender without one gets; may be unset
+				 */
 	unsigned mtu;           /* 0: that of the interface */
 };
 

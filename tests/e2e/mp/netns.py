@@ -7,6 +7,8 @@
                        nat ---- home                 192.168.7.0/24, on demand
                  officenat ---- office               192.168.8.0/24, on demand
 
+    relay1 eth1 ---- eth1 callee                     10.99.0.0/24, fd99::/64, on demand
+
 All are named mp-PID-NAME. Those of a pid that is gone are removed at the start and the
 end of every run.
 """
@@ -233,6 +235,7 @@ class Network:
         self.hosts = {}
         self._made = []
         self._sums = True
+        self._side_road = []
         try:
             self._build(prefix)
         except BaseException:
@@ -280,6 +283,42 @@ class Network:
             _ip(lines, host.name)
         return [public[name] for name in names]
 
+    def another_address(self, name, ip, ip6=None):
+        """More addresses for a host, until configure(): /24 and /64, known to all others."""
+        host, number = self.hosts[name], NAMES[name]
+        _ip(["addr add %s/24 dev eth0" % ip]
+            + (["addr add %s/64 dev eth0 nodad" % ip6] if ip6 else []), host.name)
+        for other in NAMES:
+            if other != name:
+                _ip(["neigh replace %s lladdr %s dev eth0 nud permanent" % (a, _mac(number))
+                     for a in (ip, ip6) if a], self.hosts[other].name)
+
+    def side_road(self):
+        """A second network between relay1 and callee: eth1 of both, with `side` and `side6`. Gone
+        with close_side_road()."""
+        relay, callee = self.relay1, self.callee
+        macs = [_mac(number + 0x60) for number in (NAMES["relay1"], NAMES["callee"])]
+        _ip(["link add eth1 netns %s address %s type veth peer name eth1 netns %s address %s"
+             % (relay.name, macs[0], callee.name, macs[1])])
+        for host, number, own, there in ((relay, 11, macs[0], macs[1]),
+                                         (callee, 22, macs[1], macs[0])):
+            host.side, host.side6 = "10.99.0.%d" % number, "fd99::%d" % number
+            peer = 33 - number
+            _ip(["link set eth1 addrgenmode none up",
+                 "addr add %s/24 dev eth1" % host.side,
+                 "addr add %s/64 dev eth1 nodad" % host.side6,
+                 "neigh add 10.99.0.%d lladdr %s dev eth1 nud permanent" % (peer, there),
+                 "neigh add fd99::%d lladdr %s dev eth1 nud permanent" % (peer, there)], host.name)
+            host.offload(ETHTOOL_SGRO, True, "eth1")
+            host.offload(ETHTOOL_STXCSUM, self._sums, "eth1")
+        self._side_road = [relay, callee]
+
+    def close_side_road(self):
+        """May have happened before."""
+        self._side_road = []
+        subprocess.run(self.relay1.command(["ip", "link", "del", "eth1"]), check=False,
+                       stderr=subprocess.DEVNULL)
+
     def _take_redirected(self, peer):
         """Let the bridge's end of a cable take what XDP sends through the other end: with GRO,
         it is a NAPI device, and the kernel says of the other one that XDP may send (NDO_XMIT).
@@ -292,6 +331,8 @@ class Network:
         self._sums = engine != "xdp"
         for host in self.hosts.values():
             host.offload(ETHTOOL_STXCSUM, self._sums)
+        for host in self._side_road:
+            host.offload(ETHTOOL_STXCSUM, self._sums, "eth1")
 
     def behind_nat(self, name="home", kind="symmetric"):
         """The host `home` (or `office`) behind its Nat `nat` (`officenat`), of a kind of NATS."""

@@ -218,6 +218,18 @@ def talk(one, other, count=10, ssrc=(0x11111111, 0x22222222), first=1):
     one.phone.talked(*[port.to for stream in (one, other) for port in (stream.rtp, stream.rtcp)])
 
 
+def gets_through(caller, callee):
+    """Whether a packet arrives within a moment."""
+    callee.rtp.clear()
+    caller.rtp.send(rtp(600, 0x11111111))
+    end = Deadline(0.1)
+    while not end.over():
+        if callee.rtp.received:
+            return True
+        time.sleep(0.005)
+    return False
+
+
 def settle(one, other, ssrc=(1, 2), deadline=5.0):
     """Send RTP and RTCP both ways, as phones do, until both ways are open for both.
 

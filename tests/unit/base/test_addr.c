@@ -78,6 +78,22 @@ static void test_what_is_no_address_is_refused(void **state)
 		"010.0.0.1",
 		"0x0a.0.0.1",
 		"167772161",
+		"10.0.1",
+		"10.0.0.1.",
+		"10.0.0.1%eth0",
+		"0177.0.0.1",
+		"127.0.0.01",
+		"0x7f000001",
+		"+10.0.0.1",
+		"-1.0.0.1",
+		"10.0.0.-1",
+		"::ffff:0177.0.0.1",
+		"::ffff:127.0.0.1.",
+		"::ffff:127.1",
+		"::1%1",
+		"::1.",
+		"example.com.",
+		"\xef\xbc\x91.1.1.1",
 		"[10.0.0.1]",
 		"[]",
 		"[",
@@ -275,12 +291,78 @@ static void test_each_kind_of_address_has_its_borders(void **state)
 	      LIST("9.255.255.255", "11.0.0.0", "172.15.255.255", "172.32.0.0",
 		   "192.167.255.255", "192.169.0.0", "100.63.255.255",
 		   "100.128.0.0", "1.0.0.0", "8.8.8.8",
-		   "fbff::", "fe00::", "2001:db8::1", "::2"));
+		   "fbff::", "fe00::", "2001:db8::1", "2::"));
 	holds(ip_is_metadata_service,
 	      LIST("169.254.169.254", "100.100.100.200", "fd00:ec2::254",
 		   "::ffff:169.254.169.254"),
 	      LIST("169.254.169.253", "100.100.100.201", "fd00:ec2::253",
 		   "fd00:ec2:1::254"));
+}
+
+struct embedding {
+	const char *text, *inside; /* NULL: none */
+};
+
+static void test_an_embedded_ipv4_address_is_found(void **state)
+{
+	static const struct embedding table[] = {
+		{"::10.1.2.3", "10.1.2.3"},
+		{"::ffff:0:10.1.2.3", "10.1.2.3"},
+		{"64:ff9b::10.1.2.3", "10.1.2.3"},
+		{"64:ff9b:1::10.1.2.3", "10.1.2.3"},
+		{"64:ff9b:1:ffff::10.1.2.3", "10.1.2.3"},
+		{"2002:a01:203::1", "10.1.2.3"},
+		{"2001::f5fe:fdfc", "10.1.2.3"},
+		{"10.1.2.3", NULL},
+		{"::ffff:10.1.2.3", NULL}, /* it is 10.1.2.3 itself */
+		{"::", NULL},
+		{"::1", NULL},
+		{"64:ff9b:0:0:0:1:a01:203", NULL},
+		{"64:ff9b:2::10.1.2.3", NULL},
+		{"64:ff9c::10.1.2.3", NULL},
+		{"2001:1::f5fe:fdfc", NULL},
+		{"2003:a01:203::1", NULL},
+		{"::fffe:0:10.1.2.3", NULL},
+		{"2001:db8::10.1.2.3", NULL},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+		const struct embedding *row = &table[i];
+		struct ip_addr outer = ip(row->text), inside = {0};
+		bool found = ip_embedded(&outer, &inside);
+		char text[ADDR_TEXT_SIZE];
+
+		if (found != (row->inside != NULL))
+			fail_msg("%s: %s", row->text, found ? "one" : "none");
+		if (found)
+			assert_string_equal(ip_format(&inside, text),
+					    row->inside);
+	}
+}
+
+static void
+test_an_embedded_address_is_of_the_kind_of_what_it_embeds(void **state)
+{
+	(void)state;
+	holds(ip_is_loopback,
+	      LIST("::127.0.0.1", "::ffff:0:127.0.0.1", "64:ff9b::127.0.0.1",
+		   "64:ff9b:1::127.0.0.1", "2002:7f00:1::1", "2001::80ff:fffe"),
+	      LIST("64:ff9b::128.0.0.1", "2001:db8::127.0.0.1"));
+	holds(ip_is_link_local, LIST("64:ff9b::169.254.1.1", "2002:a9fe:101::"),
+	      LIST("64:ff9b::169.253.1.1"));
+	holds(ip_is_multicast, LIST("64:ff9b::224.0.0.1", "2002:e000:1::"),
+	      LIST("64:ff9b::192.0.2.1"));
+	holds(ip_is_metadata_service,
+	      LIST("64:ff9b::169.254.169.254", "::169.254.169.254",
+		   "2002:a9fe:a9fe::1"),
+	      LIST("64:ff9b::169.254.169.253"));
+	holds(ip_is_private,
+	      LIST("64:ff9b::10.0.0.1", "2002:c0a8:1::", "::192.168.1.1",
+		   "fec0::1"),
+	      LIST("64:ff9b::8.8.8.8", "2002:808:808::", "::8.8.8.8"));
+	holds(ip_is_ip4_compatible, LIST("::8.8.8.8", "::2"),
+	      LIST("::", "::1", "::ffff:8.8.8.8", "::1:0:0", "8.8.8.8"));
 }
 
 int main(void)
@@ -300,6 +382,9 @@ int main(void)
 			test_a_network_contains_what_shares_its_prefix),
 		cmocka_unit_test(test_what_is_no_network_is_refused),
 		cmocka_unit_test(test_each_kind_of_address_has_its_borders),
+		cmocka_unit_test(test_an_embedded_ipv4_address_is_found),
+		cmocka_unit_test(
+			test_an_embedded_address_is_of_the_kind_of_what_it_embeds),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

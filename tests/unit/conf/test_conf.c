@@ -35,7 +35,7 @@ static void test_an_empty_file_gives_the_documented_defaults(void **state)
 	assert_int_equal(p.conf->relay.forwarding, CONF_FORWARDING_AUTO);
 	assert_int_equal(p.conf->relay.tos, 184);
 	assert_int_equal(p.conf->relay.workers, 0);
-	assert_false(ip_is_set(&p.conf->relay.relay_ip));
+	assert_int_equal(p.conf->relay.relay_ip.count, 0);
 	assert_string_equal(p.conf->dispatcher.socket_path, "dispatcher.sock");
 	assert_int_equal(p.conf->dispatcher.listen.port, 25060);
 	assert_false(ip_is_set(&p.conf->dispatcher.listen.ip));
@@ -217,7 +217,7 @@ test_unknown_keys_and_sections_are_warnings_with_their_line(void **state)
 
 static void test_a_daemon_is_not_warned_of_the_others_keys(void **state)
 {
-	const char *text = RELAY_ALONE "auto_detect_interfaces = yes\n"
+	const char *text = RELAY_ALONE "userspace_transmit_every = 2\n"
 				       "nonsense = 1\n"
 				       "[Dispatcher]\n"
 				       "accounting = database\n"
@@ -229,8 +229,8 @@ static void test_a_daemon_is_not_warned_of_the_others_keys(void **state)
 	assert_string_equal(
 		text_of(&relay.warnings),
 		"config.ini:4: [Relay] nonsense: unknown key\n"
-		"config.ini:3: [Relay] auto_detect_interfaces: is not active "
-		"yet in this version\n");
+		"config.ini:3: [Relay] userspace_transmit_every: means nothing "
+		"here and is ignored\n");
 	assert_string_equal(
 		text_of(&dispatcher.warnings),
 		"config.ini:7: [Dispatcher] rubbish: unknown key\n");
@@ -271,8 +271,6 @@ test_keys_for_later_warn_only_when_they_are_not_the_default(void **state)
 	assert_int_equal(other.conf->relay.forwarding, CONF_FORWARDING_XDP);
 	assert_string_equal(
 		text_of(&other.warnings),
-		"config.ini:3: [Relay] auto_detect_interfaces: is not active "
-		"yet in this version\n"
 		"config.ini:5: [Relay] userspace_transmit_every: means nothing "
 		"here and is ignored\n");
 }
@@ -368,7 +366,9 @@ static void test_what_is_printed_reads_back_as_the_same(void **state)
 		"[Relay]\n"
 		"dispatchers = a.example:1 [2001:db8::1] [2001:db8::2]:77\n"
 		"passport = O:A\\, B*, CN:*x\n"
-		"relay_ip = 2001:db8::5\nport_range = 1024:65536\n"
+		"relay_ip = 2001:db8::5 10.0.0.1!192.0.2.1\n"
+		"advertised_ip = 2001:db8::9\ntos = Keep\nport_range = "
+		"1024:65536\n"
 		"stream_timeout = 1500 ms\non_hold_timeout = 2h\n"
 		"routable_private_ranges = 10.0.0.0/8 fd00::/8\n"
 		"log_level = critical\nlearning = First-Packet\n"

@@ -99,17 +99,70 @@ static void test_an_address_may_be_left_to_the_default(void **state)
 {
 	struct ip_addr expected = {{10, 0, 0, 1}, AF_INET};
 	struct conf *conf = *state;
+	const struct conf_address_list *list = &conf->relay.relay_ip;
 
 	assert_int_equal(set(conf, "Relay", "relay_ip", "10.0.0.1"), 0);
-	assert_true(ip_equal(&conf->relay.relay_ip, &expected));
+	assert_int_equal(list->count, 1);
+	assert_true(ip_equal(&list->addresses[0].ip, &expected));
 	REFUSES("Relay", "relay_ip", "0.0.0.0", "::", "224.0.0.1", "ff02::1",
-		"10.0.0.256", "host.example", "10.0.0.1:5", "any");
-	assert_true(ip_equal(&conf->relay.relay_ip, &expected));
+		"10.0.0.256", "host.example", "10.0.0.1:5", "any",
+		"10.0.0.2 default", "default 10.0.0.2", "fe80::1%eth0");
+	assert_int_equal(list->count, 1);
+	assert_true(ip_equal(&list->addresses[0].ip, &expected));
 	assert_int_equal(set(conf, "Relay", "relay_ip", "Default"), 0);
-	assert_false(ip_is_set(&conf->relay.relay_ip));
+	assert_int_equal(list->count, 0);
 	assert_int_equal(set(conf, "Relay", "relay_ip", "10.0.0.1"), 0);
 	assert_int_equal(set(conf, "Relay", "relay_ip", ""), 0);
-	assert_false(ip_is_set(&conf->relay.relay_ip));
+	assert_int_equal(list->count, 0);
+}
+
+/* What the list of a key reads like when it is printed. */
+static void addresses_are(struct conf *conf, const char *key_name,
+			  const char *text, const char *expected)
+{
+	CLEANUP(buf_done) struct buf out = {0};
+	const struct conf_key *key = conf_key_find("Relay", key_name);
+
+	if (value_parse(key, span_of(text), conf) < 0)
+		fail_msg("did not take %s", text);
+	value_print(key, conf, &out);
+	assert_string_equal(out.data, expected);
+}
+
+static void test_there_may_be_several_addresses_of_both_families(void **state)
+{
+	struct conf *conf = *state;
+
+	addresses_are(conf, "relay_ip", "10.0.0.1 10.0.0.2,2001:db8::1",
+		      "10.0.0.1, 10.0.0.2, 2001:db8::1");
+	addresses_are(conf, "relay_ip",
+		      "10.0.0.1!192.0.2.1, [2001:DB8::1]![2001:db8::2]",
+		      "10.0.0.1!192.0.2.1, 2001:db8::1!2001:db8::2");
+	addresses_are(conf, "relay_ip", "::ffff:10.0.0.1!192.0.2.1",
+		      "10.0.0.1!192.0.2.1");
+	addresses_are(conf, "advertised_ip", "192.0.2.1\t192.0.2.1",
+		      "192.0.2.1, 192.0.2.1");
+	REFUSES("Relay", "relay_ip", "10.0.0.1 10.0.0.1",
+		"10.0.0.1 ::ffff:10.0.0.1", "10.0.0.1!", "!10.0.0.1",
+		"10.0.0.1!2001:db8::1", "10.0.0.1!10.0.0.2!10.0.0.3",
+		"10.0.0.1 ! 10.0.0.2", "10.0.0.1!host",
+		"10.0.0.1 10.0.0.2 10.0.0.3 10.0.0.4 10.0.0.5 10.0.0.6 "
+		"10.0.0.7 10.0.0.8 10.0.0.9 10.0.0.10 10.0.0.11 10.0.0.12 "
+		"10.0.0.13 10.0.0.14 10.0.0.15 10.0.0.16 10.0.0.17");
+	REFUSES("Relay", "advertised_ip", "10.0.0.1!10.0.0.2");
+}
+
+static void test_tos_is_a_byte_or_kept(void **state)
+{
+	struct conf *conf = *state;
+
+	assert_int_equal(set(conf, "Relay", "tos", "0"), 0);
+	assert_int_equal(conf->relay.tos, 0);
+	assert_int_equal(set(conf, "Relay", "tos", "255"), 0);
+	assert_int_equal(conf->relay.tos, 255);
+	assert_int_equal(set(conf, "Relay", "tos", "KEEP"), 0);
+	assert_int_equal(conf->relay.tos, CONF_TOS_KEEP);
+	REFUSES("Relay", "tos", "256", "-1", "EF", "", "keep 1", "0xb8");
 }
 
 static void listens(struct conf *conf, const char *text, const char *expected)
@@ -300,6 +353,8 @@ int main(void)
 		TEST(test_times_are_seconds_or_have_a_unit),
 		TEST(test_port_ranges_are_even_and_in_order),
 		TEST(test_an_address_may_be_left_to_the_default),
+		TEST(test_there_may_be_several_addresses_of_both_families),
+		TEST(test_tos_is_a_byte_or_kept),
 		TEST(test_where_to_listen_is_an_address_a_port_or_both),
 		TEST(test_a_host_has_a_name_or_an_address_and_perhaps_a_port),
 		TEST(test_a_host_name_has_at_most_253_bytes),

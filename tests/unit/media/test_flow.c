@@ -347,7 +347,7 @@ static int open_stranger(struct endpoint *ret)
 
 	*ret = (struct endpoint){0};
 	assert_int_equal(ip_parse(SPAN("127.0.0.66"), &ret->ip), 0);
-	fd = media_socket_open(ret, 0);
+	fd = media_socket_open(ret, 0, false);
 	assert_true(fd >= 0);
 	return fd;
 }

@@ -61,7 +61,7 @@ static void test_a_stranger_is_judged_only_now_and_then(void **state)
 	(void)state;
 	start_scene(&s, AF_INET);
 	assert_int_equal(ip_parse(SPAN("127.0.0.66"), &at.ip), 0);
-	fd = media_socket_open(&at, 0);
+	fd = media_socket_open(&at, 0, false);
 	assert_true(fd >= 0);
 	s.engine->engine.forwards = false;
 	talk(&s);
@@ -90,9 +90,9 @@ static void test_a_phone_that_moves_is_found_in_a_flood(void **state)
 	talk(&s);
 	assert_int_equal(ip_parse(SPAN("127.0.0.66"), &at.ip), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
-		assert_true((fds[i] = media_socket_open(&at, 0)) >= 0);
+		assert_true((fds[i] = media_socket_open(&at, 0, false)) >= 0);
 	assert_int_equal(ip_parse(SPAN("127.0.0.77"), &at.ip), 0);
-	assert_true((moved = media_socket_open(&at, 0)) >= 0);
+	assert_true((moved = media_socket_open(&at, 0, false)) >= 0);
 	poll(NULL, 0, 2 * REBIND_US / 1000); /* the party is silent */
 
 	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)

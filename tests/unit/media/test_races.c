@@ -61,7 +61,7 @@ static void test_streams_change_and_end_in_the_middle_of_traffic(void **state)
 	start_call_settling(&call, AF_INET, SHORT_US);
 	assert_int_equal(ip_parse(SPAN("127.0.0.66"), &stranger.ip), 0);
 	traffic.fd[0] = call.phones[PARTY_CALLER].fd[COMPONENT_RTP];
-	traffic.fd[1] = media_socket_open(&stranger, 0);
+	traffic.fd[1] = media_socket_open(&stranger, 0, false);
 	traffic.port = call.pairs[PARTY_CALLER].local.port;
 	assert_int_equal(
 		pthread_create(&thread, NULL, send_all_the_time, &traffic), 0);

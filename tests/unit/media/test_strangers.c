@@ -9,7 +9,7 @@ static int open_stranger(const char *ip)
 	int fd;
 
 	assert_int_equal(ip_parse(span_of(ip), &at.ip), 0);
-	fd = media_socket_open(&at, 0);
+	fd = media_socket_open(&at, 0, false);
 	assert_true(fd >= 0);
 	return fd;
 }

@@ -23,6 +23,7 @@
 
 struct world {
 	struct media *media;
+	struct addresses *addresses;
 	struct sessions *sessions;
 	struct command_reader *reader;
 	struct session_time now;
@@ -54,8 +55,18 @@ static inline void removed(const struct session_final *final, void *arg)
 	note_end(final, arg);
 }
 
+static inline struct ip_addr ip_of(const char *text)
+{
+	struct ip_addr ip = {0};
+
+	if (ip_parse(span_of(text), &ip) < 0)
+		fail_msg("no address: %s", text);
+	return ip;
+}
+
 static inline int begin_with(void **state, uint32_t port_first,
-			     uint32_t port_end)
+			     uint32_t port_end,
+			     const struct local_address *list, size_t count)
 {
 	static struct world world;
 	struct media_config media = {
@@ -82,7 +93,8 @@ static inline int begin_with(void **state, uint32_t port_first,
 	media.learning.denied_count = 1;
 	log_set_level(LOG_LEVEL_ERROR);
 	world = (struct world){.now = {1000 * US_PER_S, 1700000000 * US_PER_S}};
-	assert_int_equal(ip_parse(SPAN("127.0.0.1"), &config.local_ip), 0);
+	assert_int_equal(addresses_new(&world.addresses, list, count), 0);
+	config.addresses = world.addresses;
 	assert_int_equal(media_new(&world.media, &media), 0);
 	assert_int_equal(sessions_new(&world.sessions, &config, world.media,
 				      &handlers, &world),
@@ -93,19 +105,26 @@ static inline int begin_with(void **state, uint32_t port_first,
 	return 0;
 }
 
+static inline int begin_with_ports(void **state, uint32_t first, uint32_t end)
+{
+	const struct local_address loopback = {.ip = ip_of("127.0.0.1")};
+
+	return begin_with(state, first, end, &loopback, 1);
+}
+
 static inline int begin(void **state)
 {
-	return begin_with(state, 42000, 42200);
+	return begin_with_ports(state, 42000, 42200);
 }
 
 static inline int begin_with_two_pairs(void **state)
 {
-	return begin_with(state, 42300, 42304);
+	return begin_with_ports(state, 42300, 42304);
 }
 
 static inline int begin_with_three_pairs(void **state)
 {
-	return begin_with(state, 42310, 42316);
+	return begin_with_ports(state, 42310, 42316);
 }
 
 /* Let the media finish what it closes. */
@@ -137,6 +156,7 @@ static inline int end(void **state)
 	sessions_count(world->sessions, &counts);
 	media_read_totals(world->media, &totals);
 	sessions_free(world->sessions);
+	addresses_free(world->addresses);
 	media_free(world->media);
 	command_reader_free(world->reader);
 	buf_done(&world->record);
@@ -170,6 +190,7 @@ struct message {
 	const char *from_tag, *to_tag; /* NULL: "caller", none */
 	const char *call_id;           /* NULL: "call-1" */
 	const char *media;
+	const char *signalling; /* NULL: unknown */
 };
 
 static const char *why __attribute__((unused)); /* of the last message */
@@ -191,6 +212,8 @@ static inline int send_to(struct world *world, struct message m,
 	feed(world, "to_uri", "bob@example.com");
 	if (m.to_tag)
 		feed(world, "to_tag", m.to_tag);
+	if (m.signalling)
+		feed(world, "signaling_ip", m.signalling);
 	if (m.media)
 		feed(world, "media", m.media);
 	assert_int_equal(command_reader_line(world->reader, SPAN(""), false),

@@ -62,7 +62,7 @@ test_the_ids_of_two_relays_differ_by_what_they_begin_with(void **state)
 	struct session_handlers handlers = {.expired = expired};
 
 	sessions_free(world->sessions);
-	assert_int_equal(ip_parse(SPAN("127.0.0.1"), &config.local_ip), 0);
+	config.addresses = world->addresses;
 	assert_int_equal(sessions_new(&world->sessions, &config, world->media,
 				      &handlers, world),
 			 0);

@@ -1,0 +1,159 @@
+#include "session/addresses.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+struct addresses {
+	struct address_handlers handlers;
+	void *arg;
+	size_t next[2]; /* where the next search begins; IPv4, IPv6 */
+	size_t count;
+	struct local_address list[];
+};
+
+int addresses_new(struct addresses **ret, const struct local_address *list,
+		  size_t count)
+{
+	struct addresses *addresses =
+		calloc(1, sizeof(*addresses) + count * sizeof(list[0]));
+
+	if (!addresses)
+		return -ENOMEM;
+	addresses->count = count;
+	memcpy(addresses->list, list, count * sizeof(list[0]));
+	*ret = addresses;
+	return 0;
+}
+
+struct addresses *addresses_free(struct addresses *addresses)
+{
+	free(addresses);
+	return NULL;
+}
+
+void addresses_ask(struct addresses *addresses,
+		   const struct address_handlers *handlers, void *arg)
+{
+	addresses->handlers = *handlers;
+	addresses->arg = arg;
+}
+
+const struct ip_addr *addresses_shown(const struct addresses *addresses,
+				      const struct ip_addr *ip)
+{
+	for (size_t i = 0; i < addresses->count; i++) {
+		const struct local_address *ours = &addresses->list[i];
+
+		if (ip_equal(&ours->ip, ip) && ip_is_set(&ours->advertised))
+			return &ours->advertised;
+	}
+	return ip;
+}
+
+const struct ip_addr *addresses_name(const struct addresses *addresses)
+{
+	return addresses_shown(addresses, &addresses->list[0].ip);
+}
+
+bool addresses_have_family(const struct addresses *addresses, uint8_t family)
+{
+	if (addresses->handlers.route)
+		return true;
+	for (size_t i = 0; i < addresses->count; i++)
+		if (addresses->list[i].ip.family == family)
+			return true;
+	return false;
+}
+
+bool addresses_have_loopback(const struct addresses *addresses)
+{
+	for (size_t i = 0; i < addresses->count; i++)
+		if (ip_is_loopback(&addresses->list[i].ip))
+			return true;
+	return false;
+}
+
+static bool is_here(const struct addresses *addresses, const struct ip_addr *ip)
+{
+	return !addresses->handlers.is_here ||
+	       addresses->handlers.is_here(ip, addresses->arg);
+}
+
+static bool serves(const struct ip_addr *ip, const struct address_wish *wish)
+{
+	return ip->family == wish->family &&
+	       (!ip_is_loopback(&wish->sdp) || ip_is_loopback(ip));
+}
+
+/* Loopback is for loopback, and for others only where there is nothing else: on
+ * the desk of whoever tries it out. */
+static bool serves_well(const struct ip_addr *ip,
+			const struct address_wish *wish)
+{
+	return serves(ip, wish) &&
+	       ip_is_loopback(&wish->sdp) == ip_is_loopback(ip);
+}
+
+typedef bool serves_h(const struct ip_addr *ip,
+		      const struct address_wish *wish);
+
+static const struct ip_addr *next_of(struct addresses *addresses,
+				     const struct address_wish *wish,
+				     serves_h *good, bool *ret_any)
+{
+	size_t *next = &addresses->next[wish->family == AF_INET6];
+
+	for (size_t i = 0; i < addresses->count; i++) {
+		size_t at = (*next + i) % addresses->count;
+		const struct ip_addr *ip = &addresses->list[at].ip;
+
+		if (!good(ip, wish))
+			continue;
+		*ret_any = true;
+		if (!is_here(addresses, ip))
+			continue;
+		*next = at + 1;
+		return ip;
+	}
+	return NULL;
+}
+
+static int choose_in_turn(struct addresses *addresses,
+			  const struct address_wish *wish, struct ip_addr *ret,
+			  const char **ret_why)
+{
+	bool any = false;
+	const struct ip_addr *ip = next_of(addresses, wish, serves_well, &any);
+
+	if (!any)
+		ip = next_of(addresses, wish, serves, &any);
+	if (ip) {
+		*ret = *ip;
+		return 0;
+	}
+	*ret_why = any ? "none of the relay's addresses of that family is on "
+			 "this host at present"
+		       : "the SDP address is of a family that relay_ip has not";
+	return any ? -EADDRNOTAVAIL : -EINVAL;
+}
+
+int addresses_choose(struct addresses *addresses,
+		     const struct address_wish *wish,
+		     const struct ip_addr *at_present, struct ip_addr *ret,
+		     const char **ret_why)
+{
+	struct ip_addr ip;
+
+	if (addresses->handlers.route &&
+	    addresses->handlers.route(wish, &ip, addresses->arg) == 0 &&
+	    serves(&ip, wish)) {
+		*ret = ip;
+		return 0;
+	}
+	if (ip_is_set(at_present) && serves(at_present, wish) &&
+	    is_here(addresses, at_present)) {
+		*ret = *at_present;
+		return 0;
+	}
+	return choose_in_turn(addresses, wish, ret, ret_why);
+}
