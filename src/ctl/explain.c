@@ -34,7 +34,7 @@ static const char help[] =
 	"Examples:\n"
 	"  mediaproxy explain 3848276298220188511@example.com\n"
 	"  mediaproxy explain --json CALL-ID | jq -r "
-	"'.[].diagnosis[].verdict'\n";
+	"'.[].diagnosis[]?.verdict'\n";
 
 /* @return 0 to go on, or an exit status + 1 */
 static int read_command_line(int argc, char **argv, struct api_options *o,
@@ -79,28 +79,34 @@ static size_t add_stories(struct buf *out, const json_t *items)
 	return told;
 }
 
-static int say_unknown(const char *call_id, const json_t *items)
+static void add_silent(struct buf *out, const json_t *items, const char *before)
 {
-	CLEANUP(buf_done) struct buf why = {0};
 	json_t *item;
 	size_t i;
 
-	buf_add(&why, SPAN("no call with call-id "));
-	table_safe_text(&why, call_id, 0);
-	buf_add(&why, SPAN(" is known. A relay remembers the last 1,000 that "
-			   "have ended; \"mediaproxy history\" has their "
-			   "records"));
 	json_array_foreach(items, i, item)
 	{
 		char text[64];
 
 		if (!is_silent_relay(item))
 			continue;
-		buf_add(&why, SPAN(". Relay "));
-		table_safe_text(&why, api_text(item, "ip", text), 0);
-		buf_add(&why, SPAN(" did not answer, or is too old to be asked "
-				   "from here: ask on its own host"));
+		buf_printf(out, "%sRelay ", before);
+		table_safe_text(out, api_text(item, "ip", text), 0);
+		buf_add(out, SPAN(" did not answer, or is too old to be asked "
+				  "from here: ask on its own host"));
 	}
+}
+
+static int say_unknown(const char *call_id, const json_t *items)
+{
+	CLEANUP(buf_done) struct buf why = {0};
+
+	buf_add(&why, SPAN("no call with call-id "));
+	table_safe_text(&why, call_id, 0);
+	buf_add(&why, SPAN(" is known. A relay remembers the last 1,000 that "
+			   "have ended; \"mediaproxy history\" has their "
+			   "records"));
+	add_silent(&why, items, ". ");
 	return ctl_fail(COMMAND, "%s", why.data ? why.data : "out of memory");
 }
 
@@ -128,5 +134,9 @@ int ctl_explain(int argc, char **argv)
 		return rc;
 	if (add_stories(&text, items) == 0)
 		return say_unknown(call_id, items);
+	/* What is told may not be all. */
+	add_silent(&text, items, "\n");
+	if (text.len > 0 && text.data[text.len - 1] != '\n')
+		buf_char(&text, '\n');
 	return o.json ? CTL_OK : api_print_text(COMMAND, &text);
 }

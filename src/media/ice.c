@@ -219,7 +219,10 @@ static struct ice_verdict pass_request(struct ice *ice,
 		return verdict;
 	}
 	send_to_places(ice, facts, to, &verdict, sent_to);
-	send_to_asking(ice, facts, to, len, &verdict, sent_to);
+	/* Later it is for a new one to ask: who passes for the party, behind
+	 * its NAT, could say yes to a stranger otherwise. */
+	if (!settled)
+		send_to_asking(ice, facts, to, len, &verdict, sent_to);
 	return verdict;
 }
 
@@ -358,6 +361,7 @@ static struct ice_verdict judge_response(struct ice *ice,
 	struct ice_side *askers = &ice->sides[r.asker];
 	const struct ice_message *m = packet->message;
 	struct ice_verdict verdict = {.count = 1};
+	bool may_pass;
 
 	r.transaction = ice_find_transaction(askers, m->id);
 	r.responder = ice_find(answerers, packet->source);
@@ -377,7 +381,11 @@ static struct ice_verdict judge_response(struct ice *ice,
 		take_validity_back(ice, askers, r.transaction,
 				   ice_slot(answerers, r.responder),
 				   facts->now_us);
-		if (!may_fail(ice, r.transaction, r.responder, m))
+		may_pass = may_fail(ice, r.transaction, r.responder, m);
+		/* It said no to this one: a yes that follows is forged. */
+		r.transaction->sent_to &= (uint8_t) ~(
+			1u << (ice_slot(answerers, r.responder) - 1));
+		if (!may_pass)
 			return refuse(DROP_STUN_REFUSED);
 	} else if (m->integrity && r.transaction->integrity) {
 		note_success(ice, facts, &r);
@@ -514,12 +522,31 @@ const struct ice_source *ice_remote(const struct ice *ice, enum party party)
 	return side->chosen ? &side->sources[side->chosen - 1] : NULL;
 }
 
+bool ice_is_valid(const struct ice *ice, enum party party,
+		  const struct endpoint *source)
+{
+	const struct ice_source *all = ice->sides[party].sources;
+
+	for (size_t i = 0; i < ICE_SOURCES; i++)
+		if (all[i].validity != ICE_NOT_VALID &&
+		    endpoint_equal(&all[i].endpoint, source))
+			return true;
+	return false;
+}
+
+void ice_forget(struct ice *ice, enum party party)
+{
+	invalidate_all(&ice->sides[party]);
+}
+
 void ice_sdp_changed(struct ice *ice, enum party party)
 {
 	struct ice_side *side = &ice->sides[party];
 
 	side->known_spoke = false;
 	side->moved = true;
+	/* A fork that was checked before may be the one that answers. */
+	ice->generation_before = ice->generation;
 	for (size_t i = 0; i < ICE_SOURCES; i++)
 		side->sources[i].asked = false;
 	memset(side->transactions, 0, sizeof(side->transactions));

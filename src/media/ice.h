@@ -90,6 +90,12 @@ void ice_rebound(struct ice *ice, const struct ice_facts *facts,
  * decides */
 const struct ice_source *ice_remote(const struct ice *ice, enum party party);
 
+bool ice_is_valid(const struct ice *ice, enum party party,
+		  const struct endpoint *source);
+
+/** No source of this party is valid any more. */
+void ice_forget(struct ice *ice, enum party party);
+
 /** New SDP named another address of this party. Valid sources stay so until a
  * check of a new generation succeeds. */
 void ice_sdp_changed(struct ice *ice, enum party party);

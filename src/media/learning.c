@@ -50,13 +50,21 @@ void learning_sdp_changed(struct learning *l, const struct endpoint *before,
 	l->changed_us = now_us;
 }
 
+void learning_end_ice(struct learning *l)
+{
+	if (l->rule == RULE_ICE)
+		l->rule = RULE_KNOWN_IP;
+}
+
 /* RTCP comes every few seconds. A remote of which nothing came for much longer
  * is not worth sending to. */
 static void forget_silent_rtcp(struct learning *l,
 			       const struct learning_config *config,
 			       uint64_t now_us)
 {
+	/* Whom ICE has checked, ICE watches. */
 	if (l->component == COMPONENT_RTCP && is_set(&l->remote) &&
+	    l->rule != RULE_ICE &&
 	    now_us >= l->heard_us + config->rtcp_forget_us)
 		forget_remote(l);
 }

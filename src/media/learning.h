@@ -230,9 +230,17 @@ bool learning_set_remote(struct learning *l, const struct learning_facts *facts,
 			 const struct endpoint *source, enum learning_rank rank,
 			 enum learning_rule rule);
 
+/** What ICE has decided stands, as if it had been known. */
+void learning_end_ice(struct learning *l);
+
 /** Is it one of denied_ranges? */
 bool learning_is_denied(const struct learning_config *config,
 			const struct ip_addr *ip);
+
+/** Is it a port of this relay? @param local  Our address on this side */
+bool learning_is_own_port(const struct learning_config *config,
+			  const struct endpoint *sdp,
+			  const struct ip_addr *local);
 
 /** No packet goes there, and nothing is believed that comes from there. */
 bool learning_is_refused(const struct learning_config *config,

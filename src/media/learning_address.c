@@ -25,13 +25,16 @@ bool learning_is_refused(const struct learning_config *config,
 	       learning_is_denied(config, ip);
 }
 
-/* The same call again, or another one of ours, is always to be reached: of two
- * that wait for each other's first packet neither would send. */
-static bool is_own_port(const struct learning_config *config,
-			const struct endpoint *sdp, const struct ip_addr *local)
+bool learning_is_own_port(const struct learning_config *config,
+			  const struct endpoint *sdp,
+			  const struct ip_addr *local)
 {
-	return ip_equal(&sdp->ip, local) && sdp->port >= config->own_first &&
-	       sdp->port < config->own_end;
+	if (sdp->port < config->own_first || sdp->port >= config->own_end)
+		return false;
+	for (size_t i = 0; i < config->own_count; i++)
+		if (ip_equal(&sdp->ip, &config->own[i]))
+			return true;
+	return ip_equal(&sdp->ip, local);
 }
 
 bool learning_sdp_is_usable(const struct learning_config *config,
@@ -42,7 +45,9 @@ bool learning_sdp_is_usable(const struct learning_config *config,
 	    learning_is_refused(config, &sdp->ip, ip_is_loopback(local)))
 		return false;
 	if (!ip_is_private(&sdp->ip) || ip_is_loopback(&sdp->ip) ||
-	    is_own_port(config, sdp, local))
+	    /* Of two calls that wait for each other's first packet neither
+	     * would send. */
+	    learning_is_own_port(config, sdp, local))
 		return true;
 	for (size_t i = 0; i < config->range_count; i++)
 		if (ip_network_contains(&config->ranges[i], &sdp->ip))

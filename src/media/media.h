@@ -29,6 +29,7 @@ enum learning_mode {
 };
 
 #define LEARNING_MAX_RANGES 32
+#define LEARNING_MAX_OWN 16
 
 /** How the remote of a party is found. Immutable, shared by all workers. */
 struct learning_config {
@@ -40,6 +41,8 @@ struct learning_config {
 	size_t range_count;         /* routable_private_ranges */
 	struct ip_network ranges[LEARNING_MAX_RANGES];
 	uint32_t own_first, own_end; /* our own ports: [first, end) */
+	size_t own_count;            /* at these addresses of ours */
+	struct ip_addr own[LEARNING_MAX_OWN];
 	size_t denied_count; /* denied_ranges: nothing to them or from them */
 	struct ip_network denied[LEARNING_MAX_RANGES];
 };

@@ -14,6 +14,7 @@ struct pass {
 	struct worker *worker;
 	struct port *from, *to;
 	bool had_media;
+	uint8_t tos;              /* of the packet, where it is kept */
 	enum media_drop no_way;   /* why, if there is no destination */
 	int payload_type;         /* -1: none in this batch */
 	uint64_t silent_since_us; /* the remote, before it moved; 0: unknown */
@@ -103,8 +104,32 @@ static void note_media(struct pass *pass, const struct packet_facts *facts,
 		pass->payload_type = facts->payload_type;
 }
 
+static void note_tos(struct pass *pass, unsigned i)
+{
+	struct msghdr *msg = &pass->worker->batch.in[i].msg_hdr;
+
+	pass->tos = (uint8_t)media_socket_received_tos(msg);
+	msg->msg_controllen = MEDIA_SOCKET_CONTROL; /* for the next batch */
+}
+
+/* Like the packet's is from now on that of what is sent. It stays the same for
+ * most of a call. */
+static void keep_tos(struct pass *pass)
+{
+	struct port *to = pass->to;
+
+	if (pass->tos == to->tos)
+		return;
+	outbox_send(&pass->out);
+	(void)media_socket_set_tos(to->fd, to->stream->local[to->party].family,
+				   pass->tos);
+	to->tos = pass->tos;
+}
+
 static void forward(struct pass *pass, void *data, size_t len)
 {
+	if (pass->worker->keeps_tos)
+		keep_tos(pass);
 	if (pass->out.destination_len == 0)
 		pass->drops[pass->no_way]++;
 	else
@@ -264,30 +289,6 @@ static void judge_ice_stun(struct pass *pass, const struct arrival *a)
 	choose_here(pass);
 }
 
-/* @return false: learning decides */
-static bool judge_ice_media(struct pass *pass, const struct arrival *a)
-{
-	struct worker *w = pass->worker;
-	struct port *from = pass->from;
-
-	switch (port_ice_media(from, &a->source, &a->facts, w->now_us)) {
-	case ICE_MEDIA_LEARN:
-		return false;
-	case ICE_MEDIA_REFUSE:
-		refuse_ice(pass, DROP_NOT_THE_REMOTE, a);
-		return true;
-	case ICE_MEDIA_HEAR:
-		break;
-	}
-	pass->silent_since_us = from->learning.heard_us;
-	choose_here(pass);
-	(void)learning_hear(&from->learning, w->learning, &a->source, &a->facts,
-			    w->now_us);
-	note_media(pass, &a->facts, w->now_us);
-	forward(pass, a->data, a->len);
-	return true;
-}
-
 /* Others than the remote are worth a look now and then: a flood of them
  * has to cost less than that, and to keep nobody from being heard whom
  * the party's SDP or signalling names, or who goes on with its SSRC. */
@@ -307,6 +308,50 @@ static bool is_flood(struct pass *pass, const struct learning_facts *facts,
 		from->others = calloc(1, sizeof(*from->others));
 	return !from->others ||
 	       !limit_take(from->others, &who, pass->worker->now_us);
+}
+
+/* Valid sources are no strangers. */
+static bool is_ice_flood(struct pass *pass, const struct arrival *a)
+{
+	struct port *from = pass->from;
+	const struct ice *ice = from->stream->ice[from->component];
+	struct learning_known known[STREAM_KNOWN_MAX];
+	struct learning_facts facts;
+
+	if (!ice || !ice_remote(ice, from->party) ||
+	    ice_is_valid(ice, from->party, &a->source))
+		return false;
+	facts = media_stream_facts(from, pass->worker->learning, known,
+				   pass->worker->now_us);
+	return is_flood(pass, &facts, a);
+}
+
+/* @return false: learning decides */
+static bool judge_ice_media(struct pass *pass, const struct arrival *a)
+{
+	struct worker *w = pass->worker;
+	struct port *from = pass->from;
+
+	if (is_ice_flood(pass, a)) {
+		pass->drops[DROP_FLOOD]++;
+		return true;
+	}
+	switch (port_ice_media(from, &a->source, &a->facts, w->now_us)) {
+	case ICE_MEDIA_LEARN:
+		return false;
+	case ICE_MEDIA_REFUSE:
+		refuse_ice(pass, DROP_NOT_THE_REMOTE, a);
+		return true;
+	case ICE_MEDIA_HEAR:
+		break;
+	}
+	pass->silent_since_us = from->learning.heard_us;
+	choose_here(pass);
+	(void)learning_hear(&from->learning, w->learning, &a->source, &a->facts,
+			    w->now_us);
+	note_media(pass, &a->facts, w->now_us);
+	forward(pass, a->data, a->len);
+	return true;
 }
 
 static void judge(struct pass *pass, struct arrival *a)
@@ -342,23 +387,6 @@ static void judge(struct pass *pass, struct arrival *a)
 		tell_refused(pass, HISTORY_REFUSED, d.drop, &a->source, 1);
 		break;
 	}
-}
-
-/* Like the packet's is from now on that of what is sent. It stays the same for
- * most of a call. */
-static void keep_tos(struct pass *pass, unsigned i)
-{
-	struct msghdr *msg = &pass->worker->batch.in[i].msg_hdr;
-	uint8_t tos = (uint8_t)media_socket_received_tos(msg);
-	struct port *to = pass->to;
-
-	msg->msg_controllen = MEDIA_SOCKET_CONTROL; /* for the next batch */
-	if (tos == to->tos)
-		return;
-	outbox_send(&pass->out);
-	(void)media_socket_set_tos(to->fd, to->stream->local[to->party].family,
-				   tos);
-	to->tos = tos;
 }
 
 static void look_up(struct pass *pass, struct arrival *a)
@@ -480,7 +508,7 @@ unsigned path_serve(struct worker *w, struct port *from)
 		struct arrival a = classify(from, &w->batch, i);
 
 		if (w->keeps_tos)
-			keep_tos(&pass, i);
+			note_tos(&pass, i);
 		look_up(&pass, &a);
 	}
 	outbox_send(&pass.out);

@@ -80,6 +80,7 @@ static unsigned receive_many(struct worker *w, struct port *from)
  * looked at when a batch was full, and when the burst is over. */
 unsigned receive_batch(struct worker *w, struct port *from)
 {
+	bool was_burst;
 	unsigned count;
 
 	if (from->served_turn + 1 == w->turn)
@@ -87,12 +88,13 @@ unsigned receive_batch(struct worker *w, struct port *from)
 	from->served_turn = w->turn;
 	if (from->burst == 0 && !w->keeps_tos)
 		return receive_one(w, from);
+	was_burst = from->burst > 0;
 	count = receive_many(w, from);
 	if (count > 1)
 		from->burst = RECEIVE_BURST_TAIL;
 	else if (count == 1 && from->burst > 0)
 		from->burst--;
-	if (count == BATCH_MAX || from->burst == 0)
+	if (count == BATCH_MAX || (was_burst && from->burst == 0))
 		receive_note_drops(w, from);
 	return count;
 }

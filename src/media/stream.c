@@ -64,6 +64,15 @@ static void keep_on(struct port *c, const struct endpoint *sdp,
 	media_port_show_remote(c);
 }
 
+static bool is_own_remote(const struct port *c, const struct ice *ice)
+{
+	const struct ice_source *remote = ice_remote(ice, c->party);
+
+	return remote && learning_is_own_port(c->stream->worker->learning,
+					      &remote->endpoint,
+					      &c->stream->local[c->party]);
+}
+
 static void sdp_changed(struct port *c)
 {
 	const struct stream_settings *s = &c->stream->settings;
@@ -71,6 +80,10 @@ static void sdp_changed(struct port *c)
 
 	if (ice)
 		ice_sdp_changed(ice, c->party);
+	/* Where two calls through this relay met, new SDP alone says who meets
+	 * now: session/own_ports.c sees that they make no circle. */
+	if (ice && is_own_remote(c, ice))
+		ice_forget(ice, c->party);
 	if (ice && ice_remote(ice, c->party))
 		keep_on(c, &s->sdp[c->party], s->changed_us[c->party]);
 	else
@@ -82,6 +95,8 @@ static void free_ice(struct media_stream *stream)
 	for (unsigned i = 0; i < COMPONENT_COUNT; i++) {
 		free(stream->ice[i]);
 		stream->ice[i] = NULL;
+		for (unsigned party = 0; party < PARTY_COUNT; party++)
+			learning_end_ice(&stream->ports[party][i].learning);
 	}
 }
 
@@ -441,6 +456,17 @@ static bool is_over_limit(const struct worker *w, struct limit_watch *watch,
 	return true;
 }
 
+/* What came before is past. */
+static void begin_watch(struct limit_watch *watch,
+			const struct media_counters *all, uint64_t now_us)
+{
+	for (unsigned i = 0; i < PARTY_COUNT * COMPONENT_COUNT; i++) {
+		watch->ports[i].packets = all[i].packets;
+		watch->ports[i].bytes = all[i].bytes;
+	}
+	watch->read_us = now_us;
+}
+
 void media_stream_check_limits(struct media_stream *stream,
 			       const struct media_snapshot *snapshot,
 			       uint64_t now_us)
@@ -455,8 +481,10 @@ void media_stream_check_limits(struct media_stream *stream,
 		watch = stream->limit_watch = calloc(1, sizeof(*watch));
 	if (!watch)
 		return;
-	if (watch->read_us == 0)
-		watch->read_us = now_us;
+	if (watch->read_us == 0) {
+		begin_watch(watch, all, now_us);
+		return;
+	}
 	for (unsigned i = 0; i < PARTY_COUNT * COMPONENT_COUNT; i++)
 		if (is_over_limit(stream->worker, watch, i, &all[i], now_us))
 			over |= 1u << i;

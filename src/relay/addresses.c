@@ -50,13 +50,37 @@ static void list_own(struct buf *out)
 	}
 }
 
+/* An IPv6 address that was just added cannot be bound for a second. */
+static bool is_ours(const struct ip_addr *ip)
+{
+	CLEANUP(freeifaddrsp) struct ifaddrs *all = NULL;
+
+	if (getifaddrs(&all) < 0)
+		return false;
+	for (const struct ifaddrs *at = all; at; at = at->ifa_next) {
+		struct ip_addr own;
+
+		if (!at->ifa_addr)
+			continue;
+		own = endpoint_from_sockaddr(at->ifa_addr).ip;
+		if (ip_equal(&own, ip))
+			return true;
+	}
+	return false;
+}
+
 static int see_that_it_is_ours(const struct ip_addr *ip)
 {
 	CLEANUP(buf_done) struct buf own = {0};
 	char text[ADDR_TEXT_SIZE];
 	int r = try_to_bind(ip);
 
-	if (r == -EADDRNOTAVAIL) {
+	if (r == -EADDRNOTAVAIL && is_ours(ip)) {
+		log_error("relay_ip %s cannot be used yet: this host has it, "
+			  "but is still looking for another one that has it "
+			  "(duplicate address detection)",
+			  ip_format(ip, text));
+	} else if (r == -EADDRNOTAVAIL) {
 		list_own(&own);
 		log_error("relay_ip %s cannot be used: this host has no such "
 			  "address, but %s",

@@ -196,6 +196,11 @@ static int start_media(struct relay *relay)
 	memcpy(config.learning.ranges, conf->routable_private_ranges.networks,
 	       conf->routable_private_ranges.count *
 		       sizeof(config.learning.ranges[0]));
+	for (size_t i = 0;
+	     i < relay->locals.count && i < ARRAY_SIZE(config.learning.own);
+	     i++)
+		config.learning.own[config.learning.own_count++] =
+			relay->locals.list[i].local.ip;
 	memcpy(config.learning.denied, conf->denied_ranges.networks,
 	       conf->denied_ranges.count * sizeof(config.learning.denied[0]));
 	if (config.engine.forwarding == FORWARDING_USERSPACE)

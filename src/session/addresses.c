@@ -118,23 +118,16 @@ static const struct ip_addr *next_of(struct addresses *addresses,
 	return NULL;
 }
 
-static int choose_in_turn(struct addresses *addresses,
-			  const struct address_wish *wish, struct ip_addr *ret,
-			  const char **ret_why)
+/* A kept stream stays where it is, if it may. */
+static const struct ip_addr *stay_or_next(struct addresses *addresses,
+					  const struct address_wish *wish,
+					  const struct ip_addr *at_present,
+					  serves_h *good, bool *ret_any)
 {
-	bool any = false;
-	const struct ip_addr *ip = next_of(addresses, wish, serves_well, &any);
-
-	if (!any)
-		ip = next_of(addresses, wish, serves, &any);
-	if (ip) {
-		*ret = *ip;
-		return 0;
-	}
-	*ret_why = any ? "none of the relay's addresses of that family is on "
-			 "this host at present"
-		       : "the SDP address is of a family that relay_ip has not";
-	return any ? -EADDRNOTAVAIL : -EINVAL;
+	if (ip_is_set(at_present) && good(at_present, wish) &&
+	    is_here(addresses, at_present))
+		return at_present;
+	return next_of(addresses, wish, good, ret_any);
 }
 
 int addresses_choose(struct addresses *addresses,
@@ -142,18 +135,25 @@ int addresses_choose(struct addresses *addresses,
 		     const struct ip_addr *at_present, struct ip_addr *ret,
 		     const char **ret_why)
 {
+	const struct ip_addr *found;
 	struct ip_addr ip;
+	bool any = false;
 
 	if (addresses->handlers.route &&
 	    addresses->handlers.route(wish, &ip, addresses->arg) == 0 &&
-	    serves(&ip, wish)) {
+	    serves_well(&ip, wish)) {
 		*ret = ip;
 		return 0;
 	}
-	if (ip_is_set(at_present) && serves(at_present, wish) &&
-	    is_here(addresses, at_present)) {
-		*ret = *at_present;
+	found = stay_or_next(addresses, wish, at_present, serves_well, &any);
+	if (!found && !any)
+		found = stay_or_next(addresses, wish, at_present, serves, &any);
+	if (found) {
+		*ret = *found;
 		return 0;
 	}
-	return choose_in_turn(addresses, wish, ret, ret_why);
+	*ret_why = any ? "none of the relay's addresses of that family is on "
+			 "this host at present"
+		       : "the SDP address is of a family that relay_ip has not";
+	return any ? -EADDRNOTAVAIL : -EINVAL;
 }

@@ -132,7 +132,8 @@ static bool is_refused(const struct diagnosis_facts *f)
 
 enum diagnosis diagnose(const struct diagnosis_facts *f)
 {
-	bool heard = f->from.packets > 0;
+	/* STUN is passed on and counted, and is no media. */
+	bool heard = f->from.last_media_us != 0;
 
 	if (f->rejected)
 		return DIAGNOSIS_REJECTED;
@@ -176,7 +177,7 @@ static void write_fine(struct buf *out, const struct diagnosis_facts *f)
 		buf_printf(out, " from %s, %s",
 			   endpoint_format(&from->remote, remote),
 			   diagnosis_rule_text(from->rule));
-	if (!f->ice &&
+	if (!f->ice && !f->remote_is_ours &&
 	    diagnosis_is_asymmetric(&f->sdp[f->speaker], &from->remote))
 		buf_printf(out, "; an asymmetric phone: its SDP says %s",
 			   endpoint_format(&f->sdp[f->speaker], sdp));

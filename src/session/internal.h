@@ -37,6 +37,8 @@ struct stream {
 	bool asymmetric[PARTY_COUNT];   /* it was, and that is logged */
 	struct endpoint local[PARTY_COUNT]; /* what that party sends to */
 	struct endpoint sdp[PARTY_COUNT]; /* what its SDP says; may be unset */
+	struct endpoint reach[PARTY_COUNT]; /* the same; a port of ours where it
+					       is bound */
 	uint64_t offered_us, answered_us, ended_us, since_us;
 	uint64_t timeout_wait_us;
 	/* at the last tick: */

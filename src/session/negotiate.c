@@ -48,12 +48,18 @@ int negotiate_check(const struct sessions *sessions,
 
 	for (size_t i = 0; i < update->stream_count; i++) {
 		const struct media_line *line = &update->streams[i];
+		struct endpoint reach;
 		const char *why;
 
 		if (line->sdp.port == 0 || ip_is_unspecified(&line->sdp.ip))
 			continue; /* no destination */
 		why = refuse_address(sessions->media, &line->sdp.ip,
 				     may_be_loopback);
+		/* A port of ours is sent to where it is bound. */
+		reach = own_ports_reach(sessions, &line->sdp);
+		if (!why)
+			why = refuse_address(sessions->media, &reach.ip,
+					     may_be_loopback);
 		if (!why && session && !own_ports_has(session, &line->sdp) &&
 		    own_ports_lead_back(session, &line->sdp))
 			why = "the SDP address leads back to this call";
@@ -473,9 +479,17 @@ static void note_lines(struct session *session, const struct update *update,
 		       enum signal_kind kind, enum party sender,
 		       uint64_t now_us)
 {
-	for (size_t i = 0; i < update->stream_count; i++)
-		signals_note_line(&session->signals, kind, sender,
-				  &update->streams[i], now_us);
+	const struct sessions *sessions = session->sessions;
+
+	for (size_t i = 0; i < update->stream_count; i++) {
+		const struct media_line *line = &update->streams[i];
+		struct endpoint reach = own_ports_reach(sessions, &line->sdp);
+
+		signals_note_line(&session->signals, kind, sender, line,
+				  media_may_send_to(sessions->media, &reach,
+						    &session->local[sender]),
+				  now_us);
+	}
 }
 
 int negotiate(struct session *session, const struct update *update,

@@ -256,6 +256,8 @@ int sessions_update(struct sessions *sessions, const struct update *update,
 	if (r < 0) {
 		if (is_new)
 			undo_session(session, now);
+		else
+			note_refused(session, *ret_why, now);
 		return refuse(sessions, r);
 	}
 	if (session->start_mono_us != 0 && session->answered_wall_us == 0 &&

@@ -77,7 +77,7 @@ void signals_note(struct signals *signals, const struct signal *signal)
 
 void signals_note_line(struct signals *signals, enum signal_kind kind,
 		       enum party sender, const struct media_line *line,
-		       uint64_t now_us)
+		       bool is_usable, uint64_t now_us)
 {
 	struct signal signal = {
 		.at_us = now_us,
@@ -86,6 +86,7 @@ void signals_note_line(struct signals *signals, enum signal_kind kind,
 		.sender = (uint8_t)sender,
 		.direction = (uint8_t)line->direction,
 		.ice = line->ice,
+		.is_usable = is_usable,
 	};
 	size_t len = line->type.len < sizeof(signal.type) - 1
 			     ? line->type.len

@@ -29,7 +29,8 @@ struct signal {
 	struct endpoint sdp;
 	uint8_t kind, sender, direction; /* their enums */
 	bool ice;
-	char type[8]; /* of media; cut */
+	bool is_usable; /* packets go to this SDP before it speaks */
+	char type[8];   /* of media; cut */
 };
 
 /** Zero it. */
@@ -44,10 +45,11 @@ void signals_done(struct signals *signals);
 /** Without memory it is lost, as if it were too old. */
 void signals_note(struct signals *signals, const struct signal *signal);
 
-/** One m= line of a message. */
+/** One m= line of a message. @param is_usable  Packets go to its address before
+ * anything came from there */
 void signals_note_line(struct signals *signals, enum signal_kind kind,
 		       enum party sender, const struct media_line *line,
-		       uint64_t now_us);
+		       bool is_usable, uint64_t now_us);
 
 /** The number that is kept, in no order. */
 size_t signals_count(const struct signals *signals);

@@ -63,7 +63,7 @@ static void write_party(struct json_writer *w, const struct stream *stream,
 	json_bool(w, "asymmetric",
 		  stream->asymmetric[party] ||
 			  (!stream->ice &&
-			   diagnosis_is_asymmetric(&stream->sdp[party],
+			   diagnosis_is_asymmetric(&stream->reach[party],
 						   &rtp->remote)));
 	json_u64(w, "packets", rtp->packets);
 	json_object_end(w);
@@ -133,9 +133,11 @@ static struct diagnosis_facts facts_of(const struct stream *stream,
 		facts.sdp[p] = stream->sdp[p];
 	}
 	facts.from = media.from[speaker][COMPONENT_RTP];
+	facts.remote_is_ours =
+		endpoint_equal(&stream->reach[speaker], &facts.from.remote);
 	facts.listener_is_reachable =
 		ip_is_set(&media.from[listener][COMPONENT_RTP].remote.ip) ||
-		media_may_send_to(sessions->media, &stream->sdp[listener],
+		media_may_send_to(sessions->media, &stream->reach[listener],
 				  &stream->local[listener].ip);
 	find_refused(stream, speaker, &facts);
 	return facts;

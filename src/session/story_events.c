@@ -74,18 +74,15 @@ static const char *direction_text(uint8_t direction)
 	return "";
 }
 
-static const char *address_note(const struct story *story, enum party party,
-				const struct endpoint *sdp)
+static const char *address_note(const struct signal *signal)
 {
-	const struct session *session = story->session;
-
-	if (media_may_send_to(session->sessions->media, sdp,
-			      &session->local[party]))
+	if (signal->is_usable)
 		return "";
-	return ip_is_private(&sdp->ip) ? " (private: nothing is sent there "
-					 "before it speaks)"
-				       : " (nothing is sent there before it "
-					 "speaks)";
+	return ip_is_private(&signal->sdp.ip)
+		       ? " (private: nothing is sent there "
+			 "before it speaks)"
+		       : " (nothing is sent there before it "
+			 "speaks)";
 }
 
 static void tell_line(struct story *story, const struct signal *signal)
@@ -106,10 +103,8 @@ static void tell_line(struct story *story, const struct signal *signal)
 	    signal->type, endpoint_format(&signal->sdp, sdp),
 	    direction_text(signal->direction), signal->ice ? ", ICE" : "");
 	say(event, "%s",
-	    ip_is_unspecified(&signal->sdp.ip)
-		    ? " (hold)"
-		    : address_note(story, (enum party)signal->sender,
-				   &signal->sdp));
+	    ip_is_unspecified(&signal->sdp.ip) ? " (hold)"
+					       : address_note(signal));
 }
 
 static void tell_signal(struct story *story, const struct signal *signal)

@@ -204,7 +204,7 @@ void stream_note_asymmetric(struct stream *stream,
 			&media->from[p][COMPONENT_RTP];
 
 		if (stream->asymmetric[p] ||
-		    !diagnosis_is_asymmetric(&stream->sdp[p], &rtp->remote))
+		    !diagnosis_is_asymmetric(&stream->reach[p], &rtp->remote))
 			continue;
 		stream->asymmetric[p] = true;
 		log_info("[%s] asymmetric %s: the SDP of its %s says %s, its "
@@ -280,8 +280,6 @@ void stream_read(const struct stream *stream, struct media_snapshot *ret)
 void stream_set_sdp(struct stream *stream, enum party party,
 		    const struct endpoint *sdp, uint64_t now_us)
 {
-	struct endpoint reach;
-
 	if (sdp->port == 0 || ip_is_unspecified(&sdp->ip) ||
 	    endpoint_equal(&stream->sdp[party], sdp) ||
 	    own_ports_lead_back(stream->session, sdp))
@@ -290,8 +288,8 @@ void stream_set_sdp(struct stream *stream, enum party party,
 	stream->since_us = now_us;
 	if (stream->state == STREAM_STATE_LIVE)
 		stream->session->changes++;
-	reach = own_ports_reach(stream->session->sessions, sdp);
-	media_stream_set_sdp(stream->media, party, &reach);
+	stream->reach[party] = own_ports_reach(stream->session->sessions, sdp);
+	media_stream_set_sdp(stream->media, party, &stream->reach[party]);
 }
 
 void stream_accept(struct stream *stream, uint64_t now_us)

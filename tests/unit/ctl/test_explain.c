@@ -137,7 +137,8 @@ static void test_stories_of_one_call_id_follow_each_other(void **state)
 				 " \"error\"}, {\"call_id\": \"a\"}]"),
 			 CTL_OK);
 	assert_non_null(strstr(w->text, "\n\na  "));
-	assert_null(strstr(w->text, "did not answer"));
+	/* What is told may not be all. */
+	assert_non_null(strstr(w->text, "did not answer"));
 }
 
 static void test_json_is_printed_as_it_came(void **state)

@@ -411,6 +411,11 @@ test_the_sdp_is_a_destination_only_where_it_is_routable(void **state)
 	assert_false(usable(&own, "10.1.0.1:4999", "10.1.0.1"));
 	assert_false(usable(&own, "10.1.0.1:6000", "10.1.0.1"));
 	assert_false(usable(&own, "10.1.0.2:5000", "10.1.0.1"));
+	/* Calls have our addresses in turn. */
+	own.own[own.own_count++] = address("10.1.0.2");
+	assert_true(usable(&own, "10.1.0.2:5000", "10.1.0.1"));
+	assert_false(usable(&own, "10.1.0.2:4999", "10.1.0.1"));
+	assert_false(usable(&own, "10.1.0.3:5000", "10.1.0.1"));
 	assert_true(usable(none, "[2001:db8::7]:5000", "2001:db8::1"));
 	assert_false(usable(none, "[2001:db8::7]:5000", "192.0.2.1"));
 }

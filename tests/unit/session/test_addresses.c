@@ -105,6 +105,9 @@ static void test_loopback_is_for_loopback(void **state)
 	assert_string_equal(chosen(a, "198.51.100.1", NULL), "192.0.2.1");
 	assert_string_equal(chosen(a, "198.51.100.1", NULL), "192.0.2.2");
 	assert_string_equal(chosen(a, "198.51.100.1", NULL), "192.0.2.1");
+	/* The other party's being there makes it no better. */
+	assert_string_equal(chosen(a, "198.51.100.1", "127.0.0.1"),
+			    "192.0.2.2");
 }
 
 static void test_what_is_gone_is_not_chosen(void **state)
@@ -134,10 +137,14 @@ static void test_the_route_chooses_first(void **state)
 	/* What it says is no use there. */
 	assert_string_equal(chosen(a, "2001:db8::9", NULL), "2001:db8::1");
 	assert_string_equal(chosen(a, "127.0.0.1", NULL), "127.0.0.1");
+	/* A proxy that sends to itself has signalling from loopback. */
+	host.route = ip_of("127.0.0.1");
+	assert_string_equal(chosen(a, "198.51.100.1", "192.0.2.2"),
+			    "192.0.2.2");
 	host.route = (struct ip_addr){0};
 	assert_string_equal(chosen(a, "198.51.100.1", "192.0.2.2"),
 			    "192.0.2.2");
-	assert_int_equal(host.asked, 5);
+	assert_int_equal(host.asked, 6);
 }
 
 static void test_others_are_told_what_is_advertised(void **state)
