@@ -278,6 +278,41 @@ static void test_an_error_after_a_success_takes_it_back(void **state)
 			 ICE_MEDIA_REFUSE);
 }
 
+static void test_who_said_no_does_not_say_yes(void **state)
+{
+	(void)state;
+	ice_connect(&s);
+	ice_ask(&s, PARTY_CALLER, ATTACKER, 4);
+	assert_goes_to(ice_fail(&s, PARTY_CALLEE, CALLEE, 4), ATTACKER);
+	/* With the callee's address forged. */
+	assert_goes_nowhere(ice_answer(&s, PARTY_CALLEE, CALLEE, 4),
+			    DROP_STUN_REFUSED);
+	assert_ice_remote(&s, PARTY_CALLER, CALLER);
+	assert_int_equal(ice_send(&s, PARTY_CALLER, ATTACKER),
+			 ICE_MEDIA_REFUSE);
+	/* Asked again, the agent may. */
+	ice_ask(&s, PARTY_CALLER, CALLER, 5);
+	ice_fail(&s, PARTY_CALLEE, CALLEE, 5);
+	ice_ask(&s, PARTY_CALLER, CALLER, 5);
+	assert_goes_to(ice_answer(&s, PARTY_CALLEE, CALLEE, 5), CALLER);
+}
+
+/* The nominated address in a second offer, and the same passwords. */
+static void test_a_neighbour_says_yes_to_nobody(void **state)
+{
+	(void)state;
+	ice_connect(&s);
+	s.sdp[PARTY_CALLEE] = endpoint("10.0.0.8:6000");
+	ice_sdp_changed(&s.ice, PARTY_CALLEE);
+	/* Behind the callee's NAT. */
+	ice_ask(&s, PARTY_CALLEE, "198.51.100.99:6666", 4);
+	assert_goes_to(ice_ask_anew(&s, PARTY_CALLER, ATTACKER, 5, 99), CALLEE);
+	assert_goes_nowhere(
+		ice_answer(&s, PARTY_CALLEE, "198.51.100.99:6666", 5),
+		DROP_STUN_REFUSED);
+	assert_ice_remote(&s, PARTY_CALLER, CALLER);
+}
+
 static void test_no_more_bytes_to_an_unproven_source_than_from_it(void **state)
 {
 	const struct ice_words small = {.id = 1, .len = 48};
@@ -464,6 +499,24 @@ static void transfer(void)
 	ice_send(&s, PARTY_CALLEE, CALLEE);
 	ice_check(&s, PARTY_CALLEE, CALLEE_ROAMING, CALLER, 10, 88);
 	assert_ice_remote(&s, PARTY_CALLEE, CALLEE_ROAMING);
+}
+
+/* Two forks ring and are checked; the first one answers. */
+static void test_a_fork_that_was_checked_before_may_answer(void **state)
+{
+	(void)state;
+	transfer();
+	ice_wait(&s, 20000);
+	ice_send(&s, PARTY_CALLEE, CALLEE_ROAMING);
+	s.sdp[PARTY_CALLEE] = endpoint("10.0.0.7:6000");
+	ice_sdp_changed(&s.ice, PARTY_CALLEE);
+	ice_wait(&s, 20000);
+	ice_check(&s, PARTY_CALLEE, CALLEE, CALLER, 11, GENERATION);
+	assert_ice_remote(&s, PARTY_CALLEE, CALLEE);
+	ice_wait(&s, 20000);
+	assert_int_equal(ice_send(&s, PARTY_CALLEE, CALLEE), ICE_MEDIA_HEAR);
+	assert_int_equal(ice_send(&s, PARTY_CALLEE, CALLEE_ROAMING),
+			 ICE_MEDIA_REFUSE);
 }
 
 static void test_the_old_phone_is_heard_until_the_new_one_speaks(void **state)
@@ -660,6 +713,10 @@ int main(void)
 		cmocka_unit_test(
 			test_a_request_is_not_played_again_from_elsewhere),
 		cmocka_unit_test(test_an_error_after_a_success_takes_it_back),
+		cmocka_unit_test(test_who_said_no_does_not_say_yes),
+		cmocka_unit_test(test_a_neighbour_says_yes_to_nobody),
+		cmocka_unit_test(
+			test_a_fork_that_was_checked_before_may_answer),
 		cmocka_unit_test(
 			test_no_more_bytes_to_an_unproven_source_than_from_it),
 		cmocka_unit_test(test_headers_are_bytes_too),

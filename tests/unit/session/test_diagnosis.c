@@ -250,6 +250,10 @@ static void test_ice_has_chosen_another_way(void **state)
 		    "audio: the callee hears nothing here: with ICE the phones "
 		    "may have chosen a way without the relay, since nothing "
 		    "came from the caller");
+	/* Its STUN was passed on, and counted. */
+	f.from.packets = 14;
+	f.from.bytes = 14 * 148;
+	assert_int_equal(diagnose(&f), DIAGNOSIS_ELSEWHERE);
 	f = a_fine_call();
 	f.ice = true;
 	/* The SDP names one candidate of many. */
