@@ -437,23 +437,25 @@ FAMILIES = r"""
 modparam("mediaproxy", "signaling_ip_avp", "$avp(signaling_ip)")
 
 route[RELAY_OFFER] {
+	if (search_body("c=IN IP6"))
+		setflag(6);
 	$avp(signaling_ip) = $si + "_" + $var(callee);
 	if (!use_media_proxy())
 		return;
-	route(RELAY_FAMILY);
-}
-
-route[RELAY_FAMILY] {
-	msg_apply_changes();
-	subst_body('/c=IN IP4 ([0-9a-fA-F]*:)/c=IN IP6 \1/g');
-	subst_body('/c=IN IP6 ([0-9]+\.)/c=IN IP4 \1/g');
+	if ($var(callee) =~ ":")
+		replace_body_all("c=IN IP4", "c=IN IP6");
+	else
+		replace_body_all("c=IN IP6", "c=IN IP4");
 }
 
 route[RELAY_ANSWER] {
 	$avp(signaling_ip) = $si;
 	if (!use_media_proxy())
 		return;
-	route(RELAY_FAMILY);
+	if (isflagset(6))
+		replace_body_all("c=IN IP4", "c=IN IP6");
+	else
+		replace_body_all("c=IN IP6", "c=IN IP4");
 }
 """
 

@@ -11,6 +11,7 @@ from mp.phone import talk
 from mp.records import drops, record
 from mp.wait import wait_for
 
+SECOND = "10.88.0.111"
 SSRC = {"caller": 0x11111111, "callee": 0x22222222}
 
 
@@ -149,9 +150,19 @@ def test_one_call_twice_through_a_relay_with_other_addresses(make_call_system, n
     system.relay.start()
     wait_for(lambda: system.relay.summary()["dispatchers_connected"] == 1)
     call_twice(system, config.get("advertised_ip", system.relay.ip))
+    assert "asymmetric" not in system.relay.log()
 
 
-def call_twice(system, shown_ip=None):
+def test_one_call_twice_through_a_relay_with_several_addresses(make_call_system, network):
+    """The two calls have one address each, in turn; both are private."""
+    network.another_address("relay1", SECOND)
+    both = {network.relay1.ip, SECOND}
+    system = make_call_system(network=network, relay_config={
+        "relay_ip": " ".join(sorted(both)), "routable_private_ranges": None})
+    assert {stream.to[0] for stream in call_twice(system, *both)} == both
+
+
+def call_twice(system, *shown):
     network = system.network
     network.behind_nat("home")
     network.behind_nat("office")
@@ -159,8 +170,10 @@ def call_twice(system, shown_ip=None):
     chain = Chain(caller, callee, [(system, system.call()) for _ in range(2)],
                   (network.nat.ip, network.officenat.ip))
     for stream in caller, callee:
-        assert stream.to[0] == (shown_ip or system.relay.ip)
-        stream.to = (system.relay.ip, stream.to[1])
+        assert stream.to[0] in (shown or [system.relay.ip])
+        if len(shown) == 1:
+            stream.to = (system.relay.ip, stream.to[1])
     assert chain.first_packets() == (1, 0)
     talk_on(chain)
     assert chain.end() == [({}, {}), ({"no_destination": 2}, {})]
+    return caller, callee
