@@ -1,4 +1,6 @@
 /* ICE at real sockets: where checks, responses and media go, and its flows. */
+#include "media/socket.h"
+
 #include "flow_scene.h"
 
 #define CHECK_LEN 60
@@ -124,6 +126,36 @@ static void test_who_was_checked_is_the_remote(void **state)
 	end_scene(&s);
 }
 
+static void test_a_flood_meets_a_bucket_here_too(void **state)
+{
+	struct endpoint at = {0}, to;
+	struct phone elsewhere;
+	struct scene s;
+	uint8_t packet[RTP_LEN];
+	int fd;
+
+	(void)state;
+	start_ice(&s);
+	elsewhere = connect_elsewhere(&s, "abcd:efgh", 1);
+	AWAIT(caller_now(&s).rule == RULE_ICE);
+	assert_int_equal(ip_parse(SPAN("127.0.0.66"), &at.ip), 0);
+	assert_true((fd = media_socket_open(&at, 0, false)) >= 0);
+	to = relay_port(&s.call, PARTY_CALLER, COMPONENT_RTP);
+	for (unsigned i = 0; i < 200; i++) {
+		make_rtp(packet, 0xabcd, (uint16_t)i);
+		send_to(fd, &to, packet, RTP_LEN);
+	}
+	AWAIT(caller_now(&s).drops[DROP_NOT_THE_REMOTE] +
+		      caller_now(&s).drops[DROP_FLOOD] ==
+	      200);
+	assert_in_range(caller_now(&s).drops[DROP_FLOOD], 50, 168);
+	say_from(&s, elsewhere.fd[0], 1);
+	hear_rtp(&s.call, PARTY_CALLEE, PARTY_CALLER + 1, 1);
+	close(fd);
+	close_phone(s.call.media, &elsewhere);
+	end_scene(&s);
+}
+
 static void test_an_unmatched_response_is_counted(void **state)
 {
 	struct scene s;
@@ -202,6 +234,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_who_was_checked_is_the_remote),
+		cmocka_unit_test(test_a_flood_meets_a_bucket_here_too),
 		cmocka_unit_test(test_an_unmatched_response_is_counted),
 		cmocka_unit_test(test_its_flows_let_stun_come_up),
 		cmocka_unit_test(

@@ -188,6 +188,24 @@ static void test_a_long_call_says_what_it_has_forgotten(void **state)
 	assert_told(world, "27 messages that followed are not remembered");
 }
 
+/* The proxy goes on without us then: that is one-way audio to come. */
+static void test_a_refused_change_is_told(void **state)
+{
+	struct world *world = *state;
+	struct session_ports ports;
+
+	REQUEST(1, .media = A);
+	REPLY(1, .media = B);
+	pass(world, 3);
+	assert_int_equal(send_to(world,
+				 (struct message){.cseq = 2,
+						  .to_tag = "callee",
+						  .media = A "," AV},
+				 &ports),
+			 -EADDRNOTAVAIL);
+	assert_told(world, "no port pair of port_range is free");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -198,6 +216,8 @@ int main(void)
 			test_a_call_that_never_was_is_not_remembered,
 			begin_with_two_pairs, end),
 		TEST(test_the_oldest_are_forgotten),
+		cmocka_unit_test_setup_teardown(test_a_refused_change_is_told,
+						begin_with_two_pairs, end),
 		TEST(test_a_long_call_says_what_it_has_forgotten),
 		TEST(test_of_many_calls_with_one_call_id_the_latest_are_told),
 		cmocka_unit_test(
