@@ -36,6 +36,8 @@ relay_ip = {relay_ip}
 state_dir = state
 port_range = {port_range}
 port_rest = {port_rest}
+max_stream_packets = 0
+max_stream_bytes = 0
 forwarding = {forwarding}
 """
 
