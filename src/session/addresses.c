@@ -73,7 +73,8 @@ bool addresses_have_loopback(const struct addresses *addresses)
 	return false;
 }
 
-static bool is_here(const struct addresses *addresses, const struct ip_addr *ip)
+bool addresses_is_here(const struct addresses *addresses,
+		       const struct ip_addr *ip)
 {
 	return !addresses->handlers.is_here ||
 	       addresses->handlers.is_here(ip, addresses->arg);
@@ -110,7 +111,7 @@ static const struct ip_addr *next_of(struct addresses *addresses,
 		if (!good(ip, wish))
 			continue;
 		*ret_any = true;
-		if (!is_here(addresses, ip))
+		if (!addresses_is_here(addresses, ip))
 			continue;
 		*next = at + 1;
 		return ip;
@@ -125,7 +126,7 @@ static const struct ip_addr *stay_or_next(struct addresses *addresses,
 					  serves_h *good, bool *ret_any)
 {
 	if (ip_is_set(at_present) && good(at_present, wish) &&
-	    is_here(addresses, at_present))
+	    addresses_is_here(addresses, at_present))
 		return at_present;
 	return next_of(addresses, wish, good, ret_any);
 }

@@ -55,6 +55,10 @@ const struct ip_addr *addresses_name(const struct addresses *addresses);
  * be. */
 bool addresses_have_family(const struct addresses *addresses, uint8_t family);
 
+/** Is it one of this host, now? */
+bool addresses_is_here(const struct addresses *addresses,
+		       const struct ip_addr *ip);
+
 /** May packets come from loopback to one of them? */
 bool addresses_have_loopback(const struct addresses *addresses);
 

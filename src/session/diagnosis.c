@@ -260,6 +260,17 @@ static void write_source(struct buf *out, const struct diagnosis_facts *f)
 		   endpoint_format(&f->sdp[f->speaker], text));
 }
 
+static void write_gone(struct buf *out, const struct diagnosis_facts *f)
+{
+	char text[ADDR_TEXT_SIZE];
+
+	if (f->local_is_gone)
+		buf_printf(out,
+			   ": the relay's address for it, %s, is not on "
+			   "this host any more",
+			   endpoint_format(&f->local, text));
+}
+
 static void write_silence(struct buf *out, const struct diagnosis_facts *f)
 {
 	char text[ADDR_TEXT_SIZE], number[40];
@@ -270,6 +281,7 @@ static void write_silence(struct buf *out, const struct diagnosis_facts *f)
 	if (ip_is_set(&f->from.remote.ip))
 		buf_printf(out, " from %s",
 			   endpoint_format(&f->from.remote, text));
+	write_gone(out, f);
 }
 
 static void write_nothing(struct buf *out, const struct diagnosis_facts *f)
@@ -281,8 +293,11 @@ static void write_nothing(struct buf *out, const struct diagnosis_facts *f)
 	if (ip_is_set(&f->sdp[f->speaker].ip))
 		buf_printf(out, " (its SDP says %s)",
 			   endpoint_format(&f->sdp[f->speaker], sdp));
-	buf_add(out, SPAN(": it sends nothing, sends it elsewhere, or a "
-			  "firewall is on the way"));
+	if (f->local_is_gone)
+		write_gone(out, f);
+	else
+		buf_add(out, SPAN(": it sends nothing, sends it elsewhere, or "
+				  "a firewall is on the way"));
 }
 
 static void write_reason(struct buf *out, const struct diagnosis_facts *f,

@@ -38,6 +38,7 @@ struct diagnosis_facts {
 	struct endpoint sdp[PARTY_COUNT];      /* unset: none */
 	struct endpoint local;                 /* what the speaker sends to */
 	bool listener_is_reachable;            /* packets have where to go */
+	bool local_is_gone;         /* our address is not on this host */
 	bool remote_is_ours;        /* the port of ours that the SDP names */
 	struct media_counters from; /* the speaker's RTP */
 	/* The source that most of it was refused of; unset: none. */

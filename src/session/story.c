@@ -133,6 +133,9 @@ static struct diagnosis_facts facts_of(const struct stream *stream,
 		facts.sdp[p] = stream->sdp[p];
 	}
 	facts.from = media.from[speaker][COMPONENT_RTP];
+	facts.local_is_gone =
+		!ended && !addresses_is_here(sessions->config.addresses,
+					     &stream->local[speaker].ip);
 	facts.remote_is_ours =
 		endpoint_equal(&stream->reach[speaker], &facts.from.remote);
 	facts.listener_is_reachable =

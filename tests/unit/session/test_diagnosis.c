@@ -153,6 +153,12 @@ static void test_nothing_arrives(void **state)
 		    "audio: the callee hears nothing: nothing ever came from "
 		    "the caller to 192.0.2.20:50000: it sends nothing, sends "
 		    "it elsewhere, or a firewall is on the way");
+	/* Then the phone is not to blame. */
+	f.local_is_gone = true;
+	assert_says(&f, DIAGNOSIS_NOTHING_CAME,
+		    "audio: the callee hears nothing: nothing ever came from "
+		    "the caller to 192.0.2.20:50000: the relay's address for "
+		    "it, 192.0.2.20:50000, is not on this host any more");
 }
 
 static void test_it_comes_from_somebody_who_is_refused(void **state)
@@ -192,6 +198,12 @@ static void test_it_moved_and_is_refused_since(void **state)
 		    "audio: the callee hears nothing since 20.000: nothing "
 		    "more came from the caller, after 512 packets from "
 		    "198.51.100.7:4000");
+	f.local_is_gone = true;
+	assert_says(&f, DIAGNOSIS_FELL_SILENT,
+		    "audio: the callee hears nothing since 20.000: nothing "
+		    "more came from the caller, after 512 packets from "
+		    "198.51.100.7:4000: the relay's address for it, "
+		    "192.0.2.20:50000, is not on this host any more");
 }
 
 static void test_it_has_nowhere_to_go(void **state)
