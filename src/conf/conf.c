@@ -269,36 +269,15 @@ static int check_together(struct reading *in, const struct conf *conf)
 	return 0;
 }
 
-static bool same_value(const struct conf_key *key, const struct conf *a,
-		       const struct conf *b)
-{
-	CLEANUP(buf_done) struct buf text_a = {0};
-	CLEANUP(buf_done) struct buf text_b = {0};
-
-	/* What is printed leaves out the password. */
-	if (key->type == KEY_DATABASE)
-		return strcmp(a->database.dburi, b->database.dburi) == 0;
-	value_print(key, a, &text_a);
-	value_print(key, b, &text_b);
-	return span_equal(buf_span(&text_a), buf_span(&text_b));
-}
-
-static void warn_of_inactive(struct reading *in, const struct conf *conf,
-			     const struct conf *defaults)
+static void warn_of_ignored(struct reading *in, const struct conf *conf)
 {
 	for (size_t i = 0; i < conf_key_count; i++) {
 		const struct conf_key *key = &conf_keys[i];
 
-		if (!in->values[i].line || key->state == KEY_ACTIVE ||
-		    !section_concerns(key->section, in->daemon))
-			continue;
-		if (key->state == KEY_IGNORED)
+		if (in->values[i].line && key->is_ignored &&
+		    section_concerns(key->section, in->daemon))
 			warn(in, in->values[i].line,
 			     "[%s] %s: means nothing here and is ignored",
-			     key->section, key->name);
-		else if (!same_value(key, conf, defaults))
-			warn(in, in->values[i].line,
-			     "[%s] %s: is not active yet in this version",
 			     key->section, key->name);
 	}
 	if (in->daemon == CONF_DAEMON_RELAY &&
@@ -326,22 +305,21 @@ int conf_parse(struct conf **ret, const char *name, struct span text,
 	       struct buf *ret_error)
 {
 	CLEANUP(conf_freep) struct conf *conf = calloc(1, sizeof(*conf));
-	CLEANUP(conf_freep) struct conf *defaults = calloc(1, sizeof(*conf));
 	CLEANUP(reading_freep) struct reading *in = calloc(1, sizeof(*in));
 	int r;
 
-	if (!conf || !defaults || !in)
+	if (!conf || !in)
 		return -ENOMEM;
 	in->name = name;
 	in->daemon = daemon;
 	in->warnings = ret_warnings;
 	in->error = ret_error;
 
-	if ((r = set_defaults(defaults)) < 0 || (r = set_defaults(conf)) < 0 ||
-	    (r = read_lines(in, text)) < 0 || (r = set_values(in, conf)) < 0 ||
+	if ((r = set_defaults(conf)) < 0 || (r = read_lines(in, text)) < 0 ||
+	    (r = set_values(in, conf)) < 0 ||
 	    (r = check_together(in, conf)) < 0)
 		return r;
-	warn_of_inactive(in, conf, defaults);
+	warn_of_ignored(in, conf);
 	*ret = TAKE_PTR(conf);
 	return 0;
 }

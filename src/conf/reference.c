@@ -36,10 +36,7 @@ static const char introduction[] =
 	"- A bad value stops the start, with file, line, key, value, and what "
 	"is "
 	"allowed.\n"
-	"  That goes for the keys of both daemons, whichever reads the file.\n"
-	"- A key that is *not active yet* is checked, and gives a warning when "
-	"it is set to\n"
-	"  something other than its default.\n";
+	"  That goes for the keys of both daemons, whichever reads the file.\n";
 
 /* A cell of a table: a bar inside would end it. */
 static void add_cell(const char *text, struct buf *out)
@@ -64,9 +61,7 @@ static void print_key(const struct conf_key *key, struct buf *out)
 	buf_done(&allowed);
 	buf_add(out, SPAN(" | "));
 	add_cell(key->doc, out);
-	if (key->state == KEY_LATER)
-		buf_add(out, SPAN(" *Not active yet.*"));
-	if (key->state == KEY_IGNORED)
+	if (key->is_ignored)
 		buf_add(out, SPAN(" *Accepted and ignored.*"));
 	buf_add(out, SPAN(" |\n"));
 }

@@ -108,7 +108,7 @@ const struct conf_key conf_keys[] = {
 	 .doc = "Over how long the relayed traffic in the summary is "
 		"measured."},
 	{"Relay", "userspace_transmit_every", KEY_UNUSED, 0, 0,
-	 .state = KEY_IGNORED, .fallback = "1", .allowed = "anything",
+	 .is_ignored = true, .fallback = "1", .allowed = "anything",
 	 .doc = "Of the original; this relay forwards every packet."},
 	{"Relay", "routable_private_ranges", KEY_NETWORKS,
 	 AT(relay.routable_private_ranges), .fallback = "",

@@ -32,17 +32,11 @@ enum key_type {
 	KEY_CHOICE          /* an enum whose values are indexes of choices */
 };
 
-enum key_state {
-	KEY_ACTIVE,
-	KEY_LATER,  /* parsed and checked; its work comes in a later version */
-	KEY_IGNORED /* of the original; means nothing here */
-};
-
 struct conf_key {
 	const char *section, *name;
 	enum key_type type;
-	size_t offset, size; /* of the member of struct conf */
-	enum key_state state;
+	size_t offset, size;  /* of the member of struct conf */
+	bool is_ignored;      /* of the original; means nothing here */
 	const char *fallback; /* the default, as one would write it */
 	uint64_t min, max;    /* numbers and durations (microseconds) */
 	const char *const *choices;
